@@ -1,0 +1,47 @@
+/**
+ * `deadline`: limits how long calls may run.
+ */
+import { Duration, Effect } from "effect"
+import * as Deadline from "../rpc/deadline.ts"
+import { type CallLayer, intercept } from "./intercept.ts"
+
+export interface DeadlineOptions {
+  /** No call runs longer than this, whatever its client asks for. */
+  readonly max?: Duration.Input
+  /** For calls that come without a deadline. */
+  readonly default?: Duration.Input
+}
+
+/**
+ * A layer that gives calls a deadline, and at the deadline interrupts them and fails with `deadline_exceeded`. A
+ * duration alone means `max`. A deadline only ever comes nearer: what a caller inherited or asked for stands if it is
+ * sooner.
+ *
+ * On a channel the deadline is also what the server is told. A stream is limited as a whole, its last message
+ * included. Metadata is left alone. It commutes with every layer that doesn't take time of its own: only what stands
+ * before it in the pipe is within the limit.
+ *
+ * @example
+ * const pi = Service.make(PiCalculator, calculator).pipe(deadline({ max: "30 seconds" }))
+ * const channel = connect("http://127.0.0.1:8080").pipe(deadline("5 seconds"))
+ */
+export const deadline = (options: DeadlineOptions | Duration.Input): CallLayer => {
+  const { max, default: fallback } = isOptions(options) ? options : { max: options, default: undefined }
+  return intercept((call, next) =>
+    Effect.flatMap(
+      Effect.all([
+        max === undefined ? Effect.undefined : Deadline.after(max),
+        fallback === undefined || call.deadline !== undefined ? Effect.undefined : Deadline.after(fallback),
+      ]),
+      (limits) => {
+        const nearest = Deadline.earliest(call.deadline, ...limits)
+        // A deadline that the call came with is enforced already, by who runs the call.
+        return nearest === call.deadline ? next(call) : Deadline.enforce(next({ ...call, deadline: nearest }), nearest)
+      },
+    ),
+  )
+}
+
+// A duration given as an object has units for keys, or is a Duration.
+const isOptions = (options: DeadlineOptions | Duration.Input): options is DeadlineOptions =>
+  typeof options === "object" && !Duration.isDuration(options) && ("max" in options || "default" in options)

@@ -1,0 +1,45 @@
+/**
+ * The core: pure programs, and what any RPC program needs. It imports `effect` and nothing else, so it runs wherever
+ * JavaScript does: in a test, at the edge, in a browser, behind any transport.
+ *
+ * @module
+ */
+export { concurrencyLimit } from "./layers/concurrencyLimit.ts"
+export { type DeadlineOptions, deadline } from "./layers/deadline.ts"
+export { delay } from "./layers/delay.ts"
+export { type CallLayer, intercept } from "./layers/intercept.ts"
+export { interceptMessages, type MessageInterceptor, type MessageInterceptors } from "./layers/interceptMessages.ts"
+export { metadata } from "./layers/metadata.ts"
+export { type TracingOptions, tracing } from "./layers/tracing.ts"
+export * as Calculator from "./pi/calculator.ts"
+export * as Journal from "./pi/journal.ts"
+export { type Policy, skipHalf, skipWith } from "./pi/policy.ts"
+export { closedForm, piClosedForm, type Series, summation } from "./pi/series.ts"
+export {
+  Call,
+  type CallInfo,
+  type Idempotency,
+  type Kind,
+  type Method,
+  type Peer,
+  type ResponseMetadata,
+  sendHeader,
+  sendTrailer,
+} from "./rpc/call.ts"
+export { type Channel, type ChannelLayer, inMemory } from "./rpc/channel.ts"
+export type { Compression, Encoding } from "./rpc/compression.ts"
+export * as Deadline from "./rpc/deadline.ts"
+export {
+  badRequest,
+  type Detail,
+  errorInfo,
+  type FieldViolation,
+  findDetail,
+  type KnownDetails,
+  retryInfo,
+} from "./rpc/details.ts"
+export { RpcError } from "./rpc/error.ts"
+export type { Interceptor } from "./rpc/interceptor.ts"
+export * as Metadata from "./rpc/metadata.ts"
+export type { Handler, ServiceLayer } from "./rpc/service.ts"
+export * as Status from "./rpc/status.ts"

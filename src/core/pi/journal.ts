@@ -1,0 +1,46 @@
+/**
+ * The journal: keeps the log entries that clients report, behind their backs. A report is answered before its entry is
+ * kept, and one that finds the journal full is lost: that is what one-way means.
+ */
+import { type Cause, Effect, Fiber, Queue, type Scope, Stream } from "effect"
+
+export const levels = ["debug", "info", "warning", "error"] as const
+
+export type Level = (typeof levels)[number]
+
+export interface Entry {
+  /** When the client says it happened, in milliseconds since the epoch; `undefined` if it doesn't. */
+  readonly time: number | undefined
+  readonly level: Level
+  readonly text: string
+}
+
+export interface Journal {
+  /** Takes an entry without waiting; false if it is lost because the journal is full. */
+  readonly report: (entry: Entry) => Effect.Effect<boolean>
+}
+
+export interface JournalOptions {
+  /** How many entries may wait to be kept. Default: 1024. */
+  readonly capacity?: number
+}
+
+/**
+ * Opens a journal that keeps entries one after another with `keep`, in the background. When its scope closes it takes
+ * no more, keeps those that wait, and ends.
+ *
+ * @example
+ * const journal = yield* open((entry) => Effect.logInfo(entry.text))
+ */
+export const open = Effect.fnUntraced(function* (
+  keep: (entry: Entry) => Effect.Effect<void>,
+  { capacity = 1024 }: JournalOptions = {},
+): Effect.fn.Return<Journal, never, Scope.Scope> {
+  const waiting = yield* Queue.dropping<Entry, Cause.Done>(capacity)
+  const keepOne = (entry: Entry) =>
+    Effect.catchCause(keep(entry), (cause) => Effect.logError("a journal entry was not kept", cause))
+  // Detached, so that it outlives the scope's body until the finalizer has seen the last entry kept.
+  const keeping = yield* Effect.forkDetach(Stream.runForEach(Stream.fromQueue(waiting), keepOne))
+  yield* Effect.addFinalizer(() => Effect.andThen(Queue.end(waiting), Fiber.await(keeping)))
+  return { report: (entry) => Queue.offer(waiting, entry) }
+})

@@ -1,0 +1,67 @@
+/**
+ * A call as the programs and layers on either side see it.
+ */
+import { Context, Effect } from "effect"
+import * as Metadata from "./metadata.ts"
+
+export type Kind = "unary" | "server_streaming" | "client_streaming" | "bidi_streaming"
+
+/** What a method promises about being run again; it decides what may be repeated, cached or sent as a GET. */
+export type Idempotency = "unknown" | "idempotent" | "no_side_effects"
+
+export interface Method {
+  /** The full name of the service, such as `pi.PiCalculator`. */
+  readonly service: string
+  /** The name of the method, such as `Calc`. */
+  readonly name: string
+  readonly kind: Kind
+  readonly idempotency: Idempotency
+}
+
+export interface Peer {
+  /** Host and port of the other side; `undefined` where there is none, as in memory or at the edge. */
+  readonly address: string | undefined
+}
+
+/** What the server sends beside the messages. On a client it fills as it arrives. */
+export interface ResponseMetadata {
+  header: Metadata.Metadata
+  trailer: Metadata.Metadata
+}
+
+export interface CallInfo {
+  readonly method: Method
+  /** What the client sent. */
+  readonly metadata: Metadata.Metadata
+  /** When the call must have ended, in milliseconds since the epoch; `undefined` for no limit. */
+  readonly deadline: number | undefined
+  readonly peer: Peer
+  readonly response: ResponseMetadata
+}
+
+/**
+ * The call that a program serves. A transport provides it; a program that asks for it stays free of any transport.
+ *
+ * @example
+ * const whoami = Effect.map(Call, (call) => ({ name: Metadata.getText(call.metadata, "x-user") ?? "nobody" }))
+ */
+export class Call extends Context.Service<Call, CallInfo>()("basel/rpc/Call") {}
+
+/** The path of a method: `/pi.PiCalculator/Calc`. */
+export const path = (method: Method): string => `/${method.service}/${method.name}`
+
+/**
+ * Sends metadata before the first message. It must run before the program's first message, or before it ends.
+ *
+ * @example yield* sendHeader({ "x-served-by": "basel" })
+ */
+export const sendHeader = (input: Metadata.Input): Effect.Effect<void, never, Call> =>
+  Effect.map(Call, ({ response }) => {
+    response.header = Metadata.concat(response.header, Metadata.of(input))
+  })
+
+/** Sends metadata after the last message. */
+export const sendTrailer = (input: Metadata.Input): Effect.Effect<void, never, Call> =>
+  Effect.map(Call, ({ response }) => {
+    response.trailer = Metadata.concat(response.trailer, Metadata.of(input))
+  })

@@ -1,0 +1,120 @@
+/**
+ * A channel: the client's side of a service. It carries calls to wherever the service is, through the layers around it.
+ */
+import { Effect, Pipeable, Stream } from "effect"
+import { type Call, type CallInfo, type Method, path } from "./call.ts"
+import * as Deadline from "./deadline.ts"
+import { RpcError } from "./error.ts"
+import { aroundStream, type Layered, unlayered } from "./interceptor.ts"
+import * as Metadata from "./metadata.ts"
+import { respond, respondStream, type Service, unimplemented } from "./service.ts"
+
+/**
+ * What carries a call: a connection, or a service in the same process. It obeys the call's metadata and deadline, ends
+ * the call when it is interrupted, and fills `call.response` as metadata arrives.
+ */
+export interface Connector {
+  readonly unary: (call: CallInfo, request: unknown, options: Layered) => Effect.Effect<unknown, RpcError>
+  /** Carries the other three kinds: a single request or answer is a stream of one. */
+  readonly stream: (
+    call: CallInfo,
+    requests: Stream.Stream<unknown, RpcError>,
+    options: Layered,
+  ) => Stream.Stream<unknown, RpcError>
+}
+
+export interface Channel extends Layered, Pipeable.Pipeable {
+  readonly connector: Connector
+}
+
+/** Puts something around a channel. The order in `pipe` is the order outward. */
+export type ChannelLayer = (channel: Channel) => Channel
+
+export const fromConnector = (connector: Connector): Channel => ({ ...unlayered, ...Pipeable.Prototype, connector })
+
+// A call starts here: what it inherits is read when it runs, not when it was written down.
+const begin = (method: Method): Effect.Effect<CallInfo> =>
+  Effect.map(Deadline.Current, (deadline) => ({
+    method,
+    metadata: Metadata.empty,
+    deadline,
+    peer: { address: undefined },
+    response: { header: Metadata.empty, trailer: Metadata.empty },
+  }))
+
+const carry =
+  (channel: Channel): Layered["around"] =>
+  (call, next) =>
+    channel.around(call, (inner) => Deadline.enforce(next(inner), inner.deadline))
+
+/** Makes a unary call. */
+export const callUnary = (channel: Channel, method: Method, request: unknown): Effect.Effect<unknown, RpcError> =>
+  Effect.flatMap(begin(method), (started) =>
+    carry(channel)(started, (inner) => channel.connector.unary(inner, request, channel)),
+  )
+
+/** Makes a call of one of the three other kinds. */
+export const callStream = <R>(
+  channel: Channel,
+  method: Method,
+  requests: Stream.Stream<unknown, RpcError, R>,
+): Stream.Stream<unknown, RpcError, R> =>
+  Stream.unwrap(
+    Effect.zipWith(begin(method), Effect.context<R>(), (started, context) =>
+      aroundStream(carry(channel), started, (inner) =>
+        channel.connector.stream(inner, Stream.provideContext(requests, context), channel),
+      ),
+    ),
+  )
+
+/** The one message of a stream that must have just one, as gRPC asks of an answer that isn't a stream. */
+export const only = <R>(
+  messages: Stream.Stream<unknown, RpcError, R>,
+  method: Method,
+): Effect.Effect<unknown, RpcError, R> =>
+  Effect.flatMap(Stream.runCollect(Stream.take(messages, 2)), (taken) =>
+    taken.length === 1
+      ? Effect.succeed(taken[0])
+      : Effect.fail(
+          new RpcError({
+            code: "unimplemented",
+            message: `${path(method)} must have one message here, and has ${taken.length === 0 ? "none" : "more"}`,
+          }),
+        ),
+  )
+
+/**
+ * A channel straight onto a service in the same process: no socket and no bytes, but the same calls, layers, deadlines
+ * and metadata. For tests, and for a service that is also used at home.
+ *
+ * @example
+ * const channel = yield* inMemory(Service.make(PiCalculator, calculator))
+ * const { value } = yield* Client.make(PiCalculator, channel).calc({ n: 999 })
+ */
+export const inMemory = <D, R>(service: Service<D, R>): Effect.Effect<Channel, never, Exclude<R, Call>> =>
+  Effect.map(Effect.context<Exclude<R, Call>>(), (context) => {
+    const one = (call: CallInfo, program: Effect.Effect<unknown, RpcError, R>) =>
+      Effect.provideContext(respond(service, call, program), context)
+    const many = (call: CallInfo, program: Stream.Stream<unknown, RpcError, R>) =>
+      Stream.provideContext(respondStream(service, call, program), context)
+    const unserved = (call: CallInfo) => Effect.fail(unimplemented(path(call.method)))
+    return fromConnector({
+      unary: (call, request) => {
+        const handler = service.handlers.get(call.method.name)
+        return handler?.kind === "unary" ? one(call, handler.run(request)) : unserved(call)
+      },
+      stream: (call, requests) => {
+        const handler = service.handlers.get(call.method.name)
+        switch (handler?.kind) {
+          case "server_streaming":
+            return Stream.unwrap(Effect.map(only(requests, call.method), (request) => many(call, handler.run(request))))
+          case "client_streaming":
+            return Stream.fromEffect(one(call, handler.run(requests)))
+          case "bidi_streaming":
+            return many(call, handler.run(requests))
+          default:
+            return Stream.fromEffect(unserved(call))
+        }
+      },
+    })
+  })

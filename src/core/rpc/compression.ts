@@ -1,0 +1,23 @@
+/**
+ * The port for compression: what an encoding does, and how a service or channel uses it. The encodings themselves need
+ * a runtime's own code and live with the transport.
+ *
+ * Source: grpc/doc/compression.md.
+ */
+import type { Effect } from "effect"
+import type { RpcError } from "./error.ts"
+
+export interface Encoding {
+  /** The name on the wire, such as `gzip`. */
+  readonly name: string
+  readonly compress: (bytes: Uint8Array) => Effect.Effect<Uint8Array, RpcError>
+  /** Fails with `resource_exhausted` as soon as the result would be over `maxBytes`, and never holds more than that. */
+  readonly decompress: (bytes: Uint8Array, maxBytes: number) => Effect.Effect<Uint8Array, RpcError>
+}
+
+export interface Compression {
+  /** What is accepted, the preferred one first. A client sends with the first. */
+  readonly encodings: ReadonlyArray<Encoding>
+  /** Messages below this many bytes are sent as they are. */
+  readonly minBytes: number
+}

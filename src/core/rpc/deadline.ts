@@ -1,0 +1,62 @@
+/**
+ * Deadlines: the moment by which a call must have ended, in milliseconds since the epoch by Effect's `Clock`.
+ *
+ * A deadline crosses the wire as the time that is left, since clocks differ (gRPC: `grpc-timeout`; Connect:
+ * `Connect-Timeout-Ms`), and it is inherited: calls that a program makes while it serves a call end with that call.
+ */
+import { Clock, Context, Duration, Effect } from "effect"
+import { RpcError } from "./error.ts"
+
+export type Deadline = number
+
+/** The deadline that calls made here inherit; `undefined` for none. Serving a call sets it. */
+export const Current = Context.Reference<Deadline | undefined>("basel/rpc/Deadline", {
+  defaultValue: () => undefined,
+})
+
+/** The deadline that lies this far from now. */
+export const after = (duration: Duration.Input): Effect.Effect<Deadline> =>
+  Effect.map(Clock.currentTimeMillis, (now) => now + Duration.toMillis(duration))
+
+/** The nearest of several; `undefined` if none is set. */
+export const earliest = (...deadlines: ReadonlyArray<Deadline | undefined>): Deadline | undefined => {
+  let nearest: Deadline | undefined
+  for (const one of deadlines) if (one !== undefined && (nearest === undefined || one < nearest)) nearest = one
+  return nearest
+}
+
+/** What is left until a deadline, in milliseconds: 0 once it has passed. */
+export const remaining = (deadline: Deadline): Effect.Effect<number> =>
+  Effect.map(Clock.currentTimeMillis, (now) => Math.max(0, deadline - now))
+
+/** The error of a call that its deadline ended. */
+export const exceeded = (): RpcError =>
+  new RpcError({ code: "deadline_exceeded", message: "the deadline passed before the call ended" })
+
+/**
+ * Interrupts an effect at a deadline and fails with `deadline_exceeded`. Only a deadline costs a timer: without one the
+ * effect is given back as it is.
+ */
+export const enforce = <A, R>(
+  effect: Effect.Effect<A, RpcError, R>,
+  deadline: Deadline | undefined,
+): Effect.Effect<A, RpcError, R> =>
+  deadline === undefined
+    ? effect
+    : Effect.flatMap(remaining(deadline), (left) =>
+        left === 0
+          ? Effect.fail(exceeded())
+          : Effect.timeoutOrElse(effect, { duration: left, orElse: () => Effect.fail(exceeded()) }),
+      )
+
+/**
+ * Gives all calls that an effect makes a deadline this far from now, unless they have a nearer one.
+ *
+ * @example yield* client.calc({ n: 999 }).pipe(Deadline.within("5 seconds"))
+ */
+export const within =
+  (duration: Duration.Input) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.flatMap(Effect.zip(after(duration), Current), ([mine, inherited]) =>
+      Effect.provideService(effect, Current, earliest(mine, inherited)),
+    )

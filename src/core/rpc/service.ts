@@ -1,0 +1,99 @@
+/**
+ * A service: the programs of one protobuf service and the layers around them. It is a value that any transport can
+ * serve; how a call of it is run, which all transports share, is here too.
+ */
+import { Cause, Effect, Pipeable, Stream } from "effect"
+import { Call, type CallInfo, type Method } from "./call.ts"
+import * as Deadline from "./deadline.ts"
+import { RpcError } from "./error.ts"
+import { aroundStream, type Interceptor, type Layered, none, unlayered } from "./interceptor.ts"
+
+type Message = unknown
+type Messages = Stream.Stream<unknown, RpcError>
+type Answer<R> = Effect.Effect<unknown, RpcError, R>
+type Answers<R> = Stream.Stream<unknown, RpcError, R>
+
+/**
+ * A method and the program that serves it. Messages are unknown here: whoever makes a service out of a descriptor
+ * checks their types, and sees to it that programs get whole messages and that their answers are made whole.
+ */
+export type Handler<R> = { readonly method: Method } & (
+  | { readonly kind: "unary"; readonly run: (request: Message) => Answer<R> }
+  | { readonly kind: "server_streaming"; readonly run: (request: Message) => Answers<R> }
+  | { readonly kind: "client_streaming"; readonly run: (requests: Messages) => Answer<R> }
+  | { readonly kind: "bidi_streaming"; readonly run: (requests: Messages) => Answers<R> }
+)
+
+/**
+ * The programs of one service with the layers around them. `D` is the descriptor it was made of, `R` what its programs
+ * need.
+ */
+export interface Service<out D, out R = never> extends Layered, Pipeable.Pipeable {
+  readonly descriptor: D
+  /** By the method's name. A method of the descriptor that isn't here answers `unimplemented`. */
+  readonly handlers: ReadonlyMap<string, Handler<R>>
+}
+
+/** Puts something around a service. The order in `pipe` is the order outward. */
+export type ServiceLayer = <D, R>(service: Service<D, R>) => Service<D, R>
+
+/** A service of handlers whose types have been checked already, as the transport's `Service.make` does it. */
+export const fromHandlers = <D, R>(descriptor: D, handlers: ReadonlyArray<Handler<R>>): Service<D, R> => ({
+  ...unlayered,
+  ...Pipeable.Prototype,
+  descriptor,
+  handlers: new Map(handlers.map((handler) => [handler.method.name, handler])),
+})
+
+/** The error of a call to a method that has no program. */
+export const unimplemented = (path: string): RpcError =>
+  new RpcError({ code: "unimplemented", message: `${path} is not served here` })
+
+// What died may say anything about our inside: the peer learns that it happened, the log what it was.
+const hideDefects = (method: Method) => (cause: Cause.Cause<RpcError>) =>
+  Cause.hasDies(cause)
+    ? Effect.andThen(
+        Effect.logError(`${method.service}/${method.name} died`, cause),
+        Effect.fail(new RpcError({ code: "internal", message: "internal error" })),
+      )
+    : Effect.failCause(cause)
+
+/** All that surrounds a program when it serves a call, from the outside in. */
+const whole =
+  (service: Layered): Interceptor =>
+  (call, next) =>
+    Effect.catchCause(
+      Deadline.enforce(
+        service.around(call, (inner) =>
+          inner.deadline === undefined
+            ? next(inner)
+            : Effect.provideService(next(inner), Deadline.Current, inner.deadline),
+        ),
+        call.deadline,
+      ),
+      hideDefects(call.method),
+    )
+
+/**
+ * Runs a program that gives one answer as a call of a service: inside its layers, within the call's deadline, with the
+ * `Call` in its context. A defect is logged and becomes `internal`.
+ */
+export const respond = <R>(
+  service: Layered,
+  call: CallInfo,
+  program: Effect.Effect<unknown, RpcError, R>,
+): Effect.Effect<unknown, RpcError, Exclude<R, Call>> =>
+  whole(service)(call, (inner) => Effect.provideService(program, Call, inner))
+
+/** The same for a program that gives a stream of answers. */
+export const respondStream = <R>(
+  service: Layered,
+  call: CallInfo,
+  program: Stream.Stream<unknown, RpcError, R>,
+): Stream.Stream<unknown, RpcError, Exclude<R, Call>> => {
+  const serve = (inner: CallInfo) => Stream.provideService(program, Call, inner)
+  // Without a layer or a deadline nothing has to see the stream's end but the defects' guard.
+  return service.around === none && call.deadline === undefined
+    ? Stream.catchCause(serve(call), (cause) => Stream.fromEffect(hideDefects(call.method)(cause)))
+    : aroundStream(whole(service), call, serve)
+}

@@ -1,0 +1,29 @@
+/**
+ * The core's encodings as Connect-ES takes them.
+ */
+import { ConnectError } from "@connectrpc/connect"
+import type { Compression as ConnectCompression } from "@connectrpc/connect/protocol"
+import { Effect } from "effect"
+import type { Compression, Encoding } from "../../core/rpc/compression.ts"
+import type { RpcError } from "../../core/rpc/error.ts"
+import * as Status from "../../core/rpc/status.ts"
+
+const run = (bytes: Effect.Effect<Uint8Array, RpcError>): Promise<Uint8Array<ArrayBuffer>> =>
+  Effect.runPromise(
+    Effect.mapError(bytes, (error) => new ConnectError(error.message, Status.toNumber(error.code))),
+    // Encodings never give back a view of shared memory, which is all that this type adds.
+  ) as Promise<Uint8Array<ArrayBuffer>>
+
+const toConnect = ({ name, compress, decompress }: Encoding): ConnectCompression => ({
+  name,
+  compress: (bytes) => run(compress(bytes)),
+  decompress: (bytes, readMaxBytes) => run(decompress(bytes, readMaxBytes)),
+})
+
+/** What a service or channel accepts and from which size on it compresses; nothing at all without the layer. */
+export const toConnectCompression = (
+  compression: Compression | undefined,
+): { acceptCompression: Array<ConnectCompression>; compressMinBytes: number } => ({
+  acceptCompression: compression?.encodings.map(toConnect) ?? [],
+  compressMinBytes: compression?.minBytes ?? 0,
+})

@@ -1,0 +1,88 @@
+/**
+ * A Connect-ES `Transport` as a connector: what carries a channel's calls.
+ */
+import type { DescMessage, DescMethodStreaming, DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf"
+import type { Transport } from "@connectrpc/connect"
+import { Effect, Stream } from "effect"
+import type { CallInfo } from "../../core/rpc/call.ts"
+import type { Connector } from "../../core/rpc/channel.ts"
+import type { Compression } from "../../core/rpc/compression.ts"
+import * as Deadline from "../../core/rpc/deadline.ts"
+import type { RpcError } from "../../core/rpc/error.ts"
+import { descriptorOf } from "../method.ts"
+import { detailTypes, fromConnectError } from "./error.ts"
+import { fromHeaders, toHeaders } from "./headers.ts"
+
+// A grpc-timeout has eight digits; 27 hours of milliseconds are as good as any deadline that far away.
+const maxTimeoutMillis = 99_999_999
+
+const timeoutOf = (call: CallInfo): Effect.Effect<number | undefined> =>
+  call.deadline === undefined
+    ? Effect.undefined
+    : Effect.map(Deadline.remaining(call.deadline), (left) => Math.min(maxTimeoutMillis, Math.max(1, Math.ceil(left))))
+
+/** A connector over Connect-ES. `transport` gives the transport for a channel's compression, the same one each time. */
+export const connector = (transport: (compression: Compression | undefined) => Transport): Connector => ({
+  unary: (call, request, { compression }) => {
+    const desc = descriptorOf(call.method)
+    return timeoutOf(call).pipe(
+      Effect.flatMap((timeout) =>
+        Effect.tryPromise({
+          // The channel calls `unary` for unary methods only, with a message that `Client.make` made.
+          try: (signal) =>
+            transport(compression).unary(
+              desc as DescMethodUnary,
+              signal,
+              timeout,
+              toHeaders(call.metadata),
+              request as MessageInitShape<DescMessage>,
+            ),
+          catch: (reason) => fromConnectError(reason, detailTypes(desc.parent.file)),
+        }),
+      ),
+      Effect.map((response) => {
+        call.response.header = fromHeaders(response.header)
+        call.response.trailer = fromHeaders(response.trailer)
+        return response.message
+      }),
+    )
+  },
+
+  stream: (call, requests, { compression }) => {
+    const desc = descriptorOf(call.method)
+    // Connect-ES would hide why our own requests failed: that is what the caller has to hear.
+    let failed: RpcError | undefined
+    const toError = (reason: unknown) => failed ?? fromConnectError(reason, detailTypes(desc.parent.file))
+    const sent = Stream.toAsyncIterable(
+      Stream.tapError(requests, (error) =>
+        Effect.sync(() => {
+          failed = error
+        }),
+      ),
+    )
+    return Stream.unwrap(
+      Effect.gen(function* () {
+        const timeout = yield* timeoutOf(call)
+        // Aborted when the stream's scope closes: whoever leaves it cancels the call.
+        const signal = yield* Effect.abortSignal
+        const response = yield* Effect.tryPromise({
+          try: () =>
+            transport(compression).stream(
+              desc as DescMethodStreaming,
+              signal,
+              timeout,
+              toHeaders(call.metadata),
+              sent as AsyncIterable<MessageInitShape<DescMessage>>,
+            ),
+          catch: toError,
+        })
+        call.response.header = fromHeaders(response.header)
+        return Stream.onExit(Stream.fromAsyncIterable<unknown, RpcError>(response.message, toError), () =>
+          Effect.sync(() => {
+            call.response.trailer = fromHeaders(response.trailer)
+          }),
+        )
+      }),
+    )
+  },
+})

@@ -1,0 +1,135 @@
+/**
+ * A service as routes of Connect-ES, which serve it over Connect, gRPC-Web, gRPC and as JSON.
+ */
+import type { DescService } from "@bufbuild/protobuf"
+import {
+  ConnectError,
+  type ConnectRouter,
+  type ContextKey,
+  createContextKey,
+  type HandlerContext,
+  type ServiceImpl,
+} from "@connectrpc/connect"
+import { Cause, Clock, Context, Effect, Exit, Stream } from "effect"
+import type { Call, CallInfo, Method, Peer } from "../../core/rpc/call.ts"
+import { RpcError } from "../../core/rpc/error.ts"
+import * as Metadata from "../../core/rpc/metadata.ts"
+import { type Handler, respond, respondStream, type Service } from "../../core/rpc/service.ts"
+import { type MessageLimits, toConnectLimits } from "../limits.ts"
+import { descriptorOf } from "../method.ts"
+import { toConnectCompression } from "./compression.ts"
+import { detailTypes, fromConnectError, toConnectError } from "./error.ts"
+import { appendTo, fromHeaders } from "./headers.ts"
+
+/** Where an adapter puts the peer of a request, which Connect-ES itself has no place for. */
+export const peerKey: ContextKey<Peer> = createContextKey<Peer>({ address: undefined })
+
+const begin = (method: Method, connect: HandlerContext, now: number): CallInfo => {
+  const left = connect.timeoutMs()
+  return {
+    method,
+    metadata: fromHeaders(connect.requestHeader),
+    deadline: left === undefined ? undefined : now + left,
+    peer: connect.values.get(peerKey),
+    response: { header: Metadata.empty, trailer: Metadata.empty },
+  }
+}
+
+/**
+ * Registers a service with a Connect router. `context` holds what the programs need.
+ *
+ * @example connectNodeAdapter({ routes: (router) => register(router, service, context) })
+ */
+export const register = <D extends DescService, R>(
+  router: ConnectRouter,
+  service: Service<D, R>,
+  context: Context.Context<Exclude<R, Call>>,
+  limits: MessageLimits = {},
+): void => {
+  const types = detailTypes(service.descriptor.file)
+  const clock = Context.get(context, Clock.Clock)
+  const start = (handler: Handler<R>, connect: HandlerContext) =>
+    begin(handler.method, connect, clock.currentTimeMillisUnsafe())
+
+  // What ended a call, as Connect-ES is to throw it. When it cancels a call, its signal has the reason.
+  const thrown = (cause: Cause.Cause<RpcError>, { signal }: HandlerContext): ConnectError => {
+    const error = Cause.findErrorOption(cause)
+    if (error._tag === "Some") return toConnectError(error.value, types)
+    return signal.aborted
+      ? ConnectError.from(signal.reason)
+      : toConnectError(new RpcError({ code: "cancelled", message: "the call was interrupted" }), types)
+  }
+
+  const answer = async (
+    handler: Handler<R>,
+    program: Effect.Effect<unknown, RpcError, R>,
+    connect: HandlerContext,
+  ): Promise<unknown> => {
+    const call = start(handler, connect)
+    const running = respond(service, call, program)
+    const exit = await Effect.runPromiseExitWith(context)(running, { signal: connect.signal })
+    appendTo(connect.responseHeader, call.response.header)
+    appendTo(connect.responseTrailer, call.response.trailer)
+    if (Exit.isFailure(exit)) throw thrown(exit.cause, connect)
+    return exit.value
+  }
+
+  const answers = async function* (
+    handler: Handler<R>,
+    program: Stream.Stream<unknown, RpcError, R>,
+    connect: HandlerContext,
+  ): AsyncGenerator<unknown> {
+    const call = start(handler, connect)
+    const iterator = Stream.toAsyncIterableWith(
+      Stream.catchCause(respondStream(service, call, program), (cause) => Stream.die(thrown(cause, connect))),
+      context,
+    )[Symbol.asyncIterator]()
+    // Connect-ES can't end a generator that waits for its next message, so a cancelled call ends the stream itself.
+    const cancel = () => void iterator.return?.()
+    connect.signal.addEventListener("abort", cancel)
+    let headerSent = false
+    const sendHeader = () => {
+      if (!headerSent) appendTo(connect.responseHeader, call.response.header)
+      headerSent = true
+    }
+    try {
+      for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
+        sendHeader()
+        yield next.value
+      }
+      if (connect.signal.aborted) throw ConnectError.from(connect.signal.reason)
+    } finally {
+      sendHeader()
+      appendTo(connect.responseTrailer, call.response.trailer)
+      connect.signal.removeEventListener("abort", cancel)
+      await iterator.return?.()
+    }
+  }
+
+  const requests = (messages: AsyncIterable<unknown>) =>
+    Stream.fromAsyncIterable(messages, (reason) => fromConnectError(reason, types))
+
+  const implement = (handler: Handler<R>) => {
+    switch (handler.kind) {
+      case "unary":
+        return (message: unknown, connect: HandlerContext) => answer(handler, handler.run(message), connect)
+      case "client_streaming":
+        return (messages: AsyncIterable<unknown>, connect: HandlerContext) =>
+          answer(handler, handler.run(requests(messages)), connect)
+      case "server_streaming":
+        return (message: unknown, connect: HandlerContext) => answers(handler, handler.run(message), connect)
+      case "bidi_streaming":
+        return (messages: AsyncIterable<unknown>, connect: HandlerContext) =>
+          answers(handler, handler.run(requests(messages)), connect)
+    }
+  }
+
+  const implementation = Object.fromEntries(
+    Array.from(service.handlers.values(), (handler) => [descriptorOf(handler.method).localName, implement(handler)]),
+  )
+  // `Service.make` has checked the programs' types by this same descriptor.
+  router.service(service.descriptor, implementation as Partial<ServiceImpl<D>>, {
+    ...toConnectCompression(service.compression),
+    ...toConnectLimits(limits),
+  })
+}

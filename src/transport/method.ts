@@ -1,0 +1,38 @@
+/**
+ * Methods as protobuf describes them, in the core's terms.
+ */
+import type { DescMethod, DescService } from "@bufbuild/protobuf"
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt"
+import type { Idempotency, Method } from "../core/rpc/call.ts"
+
+/** A method that knows its descriptor, so that a transport can tell how its messages look on the wire. */
+export interface ProtoMethod extends Method {
+  readonly desc: DescMethod
+}
+
+const idempotency = (level: MethodOptions_IdempotencyLevel): Idempotency => {
+  switch (level) {
+    case MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS:
+      return "no_side_effects"
+    case MethodOptions_IdempotencyLevel.IDEMPOTENT:
+      return "idempotent"
+    default:
+      return "unknown"
+  }
+}
+
+export const protoMethod = (desc: DescMethod): ProtoMethod => ({
+  service: desc.parent.typeName,
+  name: desc.name,
+  kind: desc.methodKind,
+  idempotency: idempotency(desc.idempotency),
+  desc,
+})
+
+/** The descriptor of a method that `protoMethod` made. Any other can't be carried in protobuf, and dies here. */
+export const descriptorOf = (method: Method): DescMethod => {
+  if ("desc" in method) return (method as ProtoMethod).desc
+  throw new Error(`${method.service}/${method.name} has no protobuf descriptor: make clients with Client.make`)
+}
+
+export type { DescMethod, DescService }

@@ -1,0 +1,22 @@
+/**
+ * The transport: binds services of the core to the world. It runs alike on Bun, Deno and Node.
+ *
+ * @module
+ */
+export {
+  AddressError,
+  type Channel,
+  type ChannelLayer,
+  type ConnectOptions,
+  connect,
+  inMemory,
+  type Protocol,
+  protocols,
+} from "./channel.ts"
+export * as Client from "./client.ts"
+export { register } from "./connect/routes.ts"
+export { brotli, type CompressionOptions, compression, encodings, gzip, zstd } from "./layers/compression.ts"
+export type { MessageLimits } from "./limits.ts"
+export { ListenError, type ListenOptions } from "./net/listen.ts"
+export { type ServeOptions, type Server, serve } from "./server.ts"
+export * as Service from "./service.ts"

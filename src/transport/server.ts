@@ -1,0 +1,69 @@
+/**
+ * `serve`: services on a port, in all of gRPC, gRPC-Web, Connect and JSON, over HTTP/1.1 and HTTP/2.
+ */
+import type { DescService } from "@bufbuild/protobuf"
+import { Code, ConnectError, type ConnectRouter, createContextValues } from "@connectrpc/connect"
+import { type ConnectNodeAdapterOptions, connectNodeAdapter } from "@connectrpc/connect-node"
+import { Effect, type Scope } from "effect"
+import type { Call } from "../core/rpc/call.ts"
+import type { Service } from "../core/rpc/service.ts"
+import { unimplemented } from "../core/rpc/service.ts"
+import { peerKey, register } from "./connect/routes.ts"
+import type { MessageLimits } from "./limits.ts"
+import { type ListenError, type Listening, type ListenOptions, listen } from "./net/listen.ts"
+
+export interface ServeOptions extends ListenOptions, MessageLimits {}
+
+export interface Server extends Listening {
+  /** Where clients find it, such as `http://127.0.0.1:8080`. */
+  readonly url: string
+}
+
+/**
+ * Serves one service or several until the scope closes, then drains: calls that run may end within the grace.
+ *
+ * @example
+ * const program = Effect.gen(function* () {
+ *   const server = yield* serve(pi, { port: 0 })
+ *   yield* Effect.log(`listening on ${server.url}`)
+ *   yield* Effect.never
+ * })
+ */
+export const serve = Effect.fnUntraced(function* <R>(
+  services: Service<DescService, R> | ReadonlyArray<Service<DescService, R>>,
+  options: ServeOptions = {},
+): Effect.fn.Return<Server, ListenError, Exclude<R, Call> | Scope.Scope> {
+  const context = yield* Effect.context<Exclude<R, Call>>()
+  const shutdown = new AbortController()
+  const handle = connectNodeAdapter({
+    routes: (router: ConnectRouter) => {
+      for (const service of Array.isArray(services) ? services : [services]) register(router, service, context, options)
+    },
+    contextValues: ({ socket }) =>
+      createContextValues().set(peerKey, {
+        address: socket.remoteAddress === undefined ? undefined : `${socket.remoteAddress}:${socket.remotePort}`,
+      }),
+    shutdownSignal: shutdown.signal,
+    fallback: notFound,
+  })
+  const interrupt = () => shutdown.abort(new ConnectError("the server is shutting down", Code.Unavailable))
+  const listening = yield* listen(handle, interrupt, options)
+  return { ...listening, url: `http://${hostInUrl(listening.host)}:${listening.port}` }
+})
+
+const hostInUrl = (host: string): string => (host.includes(":") ? `[${host}]` : host)
+
+// gRPC has a status of its own for a method that isn't there; for all others it is HTTP's.
+const notFound: NonNullable<ConnectNodeAdapterOptions["fallback"]> = (request, response) => {
+  const { message } = unimplemented(request.url?.split("?", 1)[0] ?? "")
+  if (request.headers["content-type"]?.startsWith("application/grpc") === true) {
+    response.setHeader("content-type", "application/grpc")
+    response.setHeader("grpc-status", "12")
+    response.setHeader("grpc-message", encodeURI(message))
+    response.end()
+    return
+  }
+  response.statusCode = 404
+  response.setHeader("content-type", "text/plain; charset=utf-8")
+  response.end("not found: a call is a POST to /package.Service/Method\n")
+}
