@@ -81,7 +81,7 @@ export const make = ({ series = closedForm, policy = skipHalf, journal }: Calcul
   const point = (request: PiRequest): Effect.Effect<PiPoint, RpcError> =>
     Effect.map(pi(request), (value) => ({ n: request.n, value }))
 
-  const calcStream = <R>(requests: Stream.Stream<PiRequest, RpcError, R>): Stream.Stream<PiPoint, RpcError, R> =>
+  const calcStream = (requests: Stream.Stream<PiRequest, RpcError>): Stream.Stream<PiPoint, RpcError> =>
     requests.pipe(
       // A bad number ends the stream whether the policy would have skipped it or not: who sent it must hear of it.
       Stream.filterEffect((request) => (request.n > 0 ? policy : Effect.fail(notPositive("n")))),
@@ -96,7 +96,7 @@ export const make = ({ series = closedForm, policy = skipHalf, journal }: Calcul
     return Stream.mapEffect(Stream.range(first, last), (n) => point({ n }))
   }
 
-  const summarize = <R>(requests: Stream.Stream<PiRequest, RpcError, R>): Effect.Effect<PiSummary, RpcError, R> =>
+  const summarize = (requests: Stream.Stream<PiRequest, RpcError>): Effect.Effect<PiSummary, RpcError> =>
     Effect.map(
       Stream.runFold(
         Stream.mapEffect(requests, pi),

@@ -1,0 +1,119 @@
+/**
+ * What the commands that call a server have in common: their flags, and the client that the flags describe.
+ */
+import { Console, Effect, Option, Result } from "effect"
+import { CliError, Flag } from "effect/cli"
+import { deadline } from "../core/layers/deadline.ts"
+import { type CallLayer, intercept } from "../core/layers/intercept.ts"
+import { metadata } from "../core/layers/metadata.ts"
+import { RpcError } from "../core/rpc/error.ts"
+import * as Metadata from "../core/rpc/metadata.ts"
+import { type Channel, connect, protocols } from "../transport/channel.ts"
+import * as Client from "../transport/client.ts"
+import { PiCalculator } from "../transport/gen/pi_pb.ts"
+import { compression, encodings } from "../transport/layers/compression.ts"
+import { durationFlag } from "./duration.ts"
+import { metadataLines } from "./failure.ts"
+
+const header = Flag.String("header").pipe(
+  Flag.withAlias("H"),
+  Flag.withMetavar("key:value"),
+  Flag.withDescription("Metadata to send; may be given more than once"),
+  Flag.mapEffect((text) => {
+    const invalid = (expected: string) =>
+      Effect.fail(new CliError.InvalidValue({ option: "header", value: text, expected, kind: "flag" }))
+    const colon = text.indexOf(":")
+    if (colon < 1) return invalid("key:value, such as x-user:ada")
+    const key = text.slice(0, colon).trim()
+    const value = text.slice(colon + 1).trim()
+    return Result.match(Metadata.make([[key, key.endsWith("-bin") ? Buffer.from(value, "base64") : value]]), {
+      onFailure: ({ message }) => invalid(`metadata that can be sent: ${message}`),
+      onSuccess: Effect.succeed,
+    })
+  }),
+  Flag.between(0, 100),
+  Flag.map((headers) => headers.flat()),
+)
+
+export const clientFlags = {
+  address: Flag.String("address").pipe(
+    Flag.withDescription("Where the server is"),
+    Flag.withMetavar("url"),
+    Flag.withDefault("http://127.0.0.1:8080"),
+  ),
+  protocol: Flag.Literals("protocol", protocols).pipe(
+    Flag.withDescription("What to speak to it"),
+    Flag.withDefault("grpc"),
+  ),
+  deadline: durationFlag("deadline").pipe(
+    Flag.withDescription("How long a call may take, such as 5s; no limit by default"),
+    Flag.optional,
+  ),
+  compress: Flag.Literals(
+    "compress",
+    encodings.map(({ name }) => name),
+  ).pipe(Flag.withDescription("Compress requests, and accept compressed answers"), Flag.optional),
+  header,
+  verbose: Flag.Boolean("verbose").pipe(
+    Flag.withAlias("v"),
+    Flag.withDescription("Show response metadata and trailers on standard error"),
+    Flag.withDefault(false),
+  ),
+} as const
+
+export interface ClientOptions {
+  readonly address: string
+  readonly protocol: (typeof protocols)[number]
+  readonly deadline: Option.Option<Parameters<typeof deadline>[0]>
+  readonly compress: Option.Option<string>
+  readonly header: Metadata.Metadata
+  readonly verbose: boolean
+}
+
+/** Prints what came beside the messages of each call. */
+const verbosely: CallLayer = intercept((call, next) =>
+  Effect.ensuring(
+    next(call),
+    Effect.suspend(() => {
+      const lines = [
+        ...metadataLines(call.response.header).map((line) => `< ${line}`),
+        ...metadataLines(call.response.trailer).map((line) => `< ${line} (trailer)`),
+      ]
+      return Effect.forEach(lines, (line) => Console.error(line), { discard: true })
+    }),
+  ),
+)
+
+// A server that isn't there is what a newcomer meets first.
+const hintAt = (address: string): CallLayer =>
+  intercept((call, next) =>
+    Effect.mapError(next(call), (error) =>
+      error.code === "unavailable"
+        ? new RpcError({
+            ...error,
+            message: `${error.message}\n  looked for a server at ${address}: start one with "bun run src/main.ts serve", or say where it is with --address`,
+          })
+        : error,
+    ),
+  )
+
+const when = <A>(option: Option.Option<A>, layer: (value: A) => CallLayer): CallLayer =>
+  Option.match(option, { onNone: () => (target) => target, onSome: layer })
+
+const channel = Effect.fnUntraced(function* (options: ClientOptions) {
+  const { address, protocol } = options
+  const opened: Channel = yield* connect(address, { protocol })
+  // Compressed even when small: who asks for it on the command line wants to see it.
+  const preferred = (name: string) => encodings.toSorted((a) => (a.name === name ? -1 : 0))
+  return opened.pipe(
+    hintAt(address),
+    when(options.deadline, deadline),
+    when(options.compress, (name) => compression(preferred(name), { minBytes: 0 })),
+    metadata(options.header),
+    options.verbose ? verbosely : (target) => target,
+  )
+})
+
+/** A client of the calculator as the flags describe it; it ends with its scope. */
+export const piClient = (options: ClientOptions) =>
+  Effect.map(channel(options), (opened) => Client.make(PiCalculator, opened))

@@ -1,0 +1,41 @@
+/**
+ * What commands print: results to standard output, a line each, and how far they are to standard error.
+ */
+import { Effect, Schedule, Stdio, Stream } from "effect"
+import { Flag } from "effect/cli"
+
+export const jsonFlag = Flag.Boolean("json").pipe(
+  Flag.withDescription("Print JSON, an object a line"),
+  Flag.withDefault(false),
+)
+
+/** A point as the tutorial prints it, or as JSON. */
+export const pointLine =
+  (json: boolean) =>
+  ({ n, value }: { readonly n: number; readonly value: number }): string =>
+    json ? JSON.stringify({ n, value }) : `pi(${n}) = ${value}`
+
+/**
+ * Prints lines as they come. Where standard error is a terminal and standard output isn't, a counter there shows that
+ * something goes on.
+ */
+export const printLines = Effect.fnUntraced(function* <E, R>(lines: Stream.Stream<string, E, R>) {
+  const stdio = yield* Stdio.Stdio
+  const progress = (yield* stdio.stderrIsTerminal) && !(yield* stdio.stdoutIsTerminal)
+  let printed = 0
+  const counted = Stream.map(lines, (line) => {
+    printed += 1
+    return `${line}\n`
+  })
+  const show = (text: string) => Effect.ignore(Stream.run(Stream.succeed(text), stdio.stderr()))
+  if (progress) {
+    yield* Effect.forkScoped(
+      Effect.repeat(
+        Effect.suspend(() => show(`\r${printed} lines`)),
+        Schedule.spaced("200 millis"),
+      ),
+    )
+    yield* Effect.addFinalizer(() => show("\r\x1b[K"))
+  }
+  yield* Stream.run(counted, stdio.stdout())
+}, Effect.scoped)

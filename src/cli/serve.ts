@@ -1,0 +1,135 @@
+/**
+ * `basel serve`: the calculator on a port.
+ */
+import { Console, Duration, Effect, identity, Option, pipe, Random } from "effect"
+import { Command, Flag } from "effect/cli"
+import { concurrencyLimit } from "../core/layers/concurrencyLimit.ts"
+import { deadline } from "../core/layers/deadline.ts"
+import { delay } from "../core/layers/delay.ts"
+import { type CallLayer, intercept } from "../core/layers/intercept.ts"
+import { tracing } from "../core/layers/tracing.ts"
+import * as Calculator from "../core/pi/calculator.ts"
+import * as Journal from "../core/pi/journal.ts"
+import { closedForm, summation } from "../core/pi/series.ts"
+import { PiCalculator } from "../transport/gen/pi_pb.ts"
+import { PiCalculator as StreamingPiCalculator } from "../transport/gen/streaming/pi_pb.ts"
+import { compression } from "../transport/layers/compression.ts"
+import { serve as listenAndServe } from "../transport/server.ts"
+import * as Service from "../transport/service.ts"
+import { durationFlag } from "./duration.ts"
+
+const flags = {
+  host: Flag.String("host").pipe(Flag.withDescription("The address to listen on"), Flag.withDefault("127.0.0.1")),
+  port: Flag.Int("port").pipe(
+    Flag.withDescription("The port to listen on; 0 for any that is free"),
+    Flag.filter(
+      (port) => port >= 0 && port <= 65_535,
+      (port) => `Expected a port from 0 to 65535, not ${port}`,
+    ),
+    Flag.withDefault(8080),
+  ),
+  streaming: Flag.Boolean("streaming").pipe(
+    Flag.withDescription("Serve the tutorial's streaming edition, proto/streaming/pi.proto"),
+    Flag.withDefault(false),
+  ),
+  delay: durationFlag("delay").pipe(Flag.withDescription("Wait before each call, such as 10ms"), Flag.optional),
+  seed: Flag.String("seed").pipe(
+    Flag.withDescription("Skip the same requests of every stream, as this text decides"),
+    Flag.optional,
+  ),
+  summation: Flag.Boolean("summation").pipe(
+    Flag.withDescription("Sum the series term by term, as the tutorial does"),
+    Flag.withDefault(false),
+  ),
+  grace: durationFlag("grace").pipe(
+    Flag.withDescription("How long running calls may go on after Ctrl-C"),
+    Flag.withDefault(Duration.seconds(10)),
+  ),
+  log: Flag.Boolean("log").pipe(Flag.withDescription("Log each call's status and cost"), Flag.withDefault(false)),
+} as const
+
+export interface ServeFlags {
+  readonly host: string
+  readonly port: number
+  readonly streaming: boolean
+  readonly delay: Option.Option<Duration.Duration>
+  readonly seed: Option.Option<string>
+  readonly summation: boolean
+  readonly grace: Duration.Duration
+  readonly log: boolean
+}
+
+const defaults: ServeFlags = {
+  host: "127.0.0.1",
+  port: 8080,
+  streaming: false,
+  delay: Option.none(),
+  seed: Option.none(),
+  summation: false,
+  grace: Duration.seconds(10),
+  log: false,
+}
+
+/** Draws the same numbers in every call. */
+const seeded = (seed: string): CallLayer => intercept((call, next) => Random.withSeed(next(call), seed))
+
+const when = <A>(option: Option.Option<A>, layer: (value: A) => CallLayer): CallLayer =>
+  Option.match(option, { onNone: () => (target) => target, onSome: layer })
+
+const keep = ({ time, level, text }: Journal.Entry): Effect.Effect<void> =>
+  // JSON, so that no text can pass for a line of our own.
+  Effect.logInfo(`report ${JSON.stringify({ level, text, ...(time === undefined ? {} : { time }) })}`)
+
+// The order is outward: the limits hold for the delay too, and a refused call is logged.
+const layers =
+  (options: ServeFlags): CallLayer =>
+  (service) =>
+    pipe(
+      service,
+      when(options.seed, seeded),
+      when(options.delay, delay),
+      deadline({ max: "10 minutes" }),
+      concurrencyLimit(10_000),
+      options.log ? tracing({ log: true }) : identity,
+      compression(),
+    )
+
+const commands = (url: string, streaming: boolean): ReadonlyArray<string> => {
+  const { host } = new URL(url)
+  const grpcurl = (folder: string) =>
+    `grpcurl -plaintext -import-path ${folder} -proto pi.proto -d '{"n":999}' ${host} pi.PiCalculator/Calc`
+  return streaming
+    ? [grpcurl("proto/streaming")]
+    : [
+        grpcurl("proto"),
+        `curl -d '{"n":999}' -H 'content-type: application/json' ${url}/pi.PiCalculator/Calc`,
+        `bun run src/main.ts calc 1..10 --address ${url}`,
+      ]
+}
+
+const run = Effect.fnUntraced(function* (options: ServeFlags) {
+  const journal = yield* Journal.open(keep)
+  const programs = Calculator.make({ journal, series: options.summation ? summation : closedForm })
+  const around = layers(options)
+  const service = options.streaming
+    ? around(Service.make(StreamingPiCalculator, { calc: programs.calcStream }))
+    : around(Service.make(PiCalculator, programs))
+  const { url } = yield* listenAndServe(service, options)
+  yield* Console.log(`basel serves pi.PiCalculator on ${url}: gRPC, gRPC-Web, Connect and JSON. Try:`)
+  yield* Effect.forEach(commands(url, options.streaming), (command) => Console.log(`  ${command}`), { discard: true })
+  yield* Effect.addFinalizer(() => Console.log("drained, bye"))
+  // From here on a signal is how this ends, and no failure.
+  process.exitCode = 0
+  return yield* Effect.never
+}, Effect.scoped)
+
+/** What the command does without any argument. */
+export const serveByDefault = run(defaults)
+
+export const serve = Command.make("serve", flags, run).pipe(
+  Command.withDescription("Serve the calculator; this is what happens without a command, too"),
+  Command.withExamples([
+    { command: "basel serve --port 9000 --delay 10ms", description: "Another port, and each call takes 10 ms more" },
+    { command: "basel serve --streaming --seed 7", description: "The tutorial's streaming edition, always the same" },
+  ]),
+)

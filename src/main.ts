@@ -1,0 +1,77 @@
+#!/usr/bin/env bun
+/**
+ * The command `basel`: serves the pi calculator and calls it.
+ */
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { Console, Effect, Runtime } from "effect"
+import { CliConfig, CliOutput, Command, Flag, GlobalFlag } from "effect/cli"
+import packageJson from "../package.json" with { type: "json" }
+import { calc } from "./cli/calc.ts"
+import { exitCode, explain } from "./cli/failure.ts"
+import { range } from "./cli/range.ts"
+import { report } from "./cli/report.ts"
+import { serve, serveByDefault } from "./cli/serve.ts"
+import { stream } from "./cli/stream.ts"
+import { summarize } from "./cli/summarize.ts"
+
+const basel = Command.make("basel", {}, () => serveByDefault).pipe(
+  Command.withDescription("The pi calculator over gRPC: without a command it serves on 127.0.0.1:8080"),
+  Command.withExamples([
+    { command: "basel", description: "Serve" },
+    { command: "basel calc 999", description: "Ask the server" },
+  ]),
+  Command.withSubcommands([serve, calc, stream, range, summarize, report]),
+)
+
+// Wrong usage gets the line that says what is right, and where to read more; not the whole help.
+const presenter = Effect.map(
+  CliOutput.Formatter,
+  (formatter): CliOutput.Presenter => ({
+    present: (event) => {
+      switch (event._tag) {
+        case "Help":
+          return Console.log(formatter.formatHelpDoc(event.helpDoc))
+        case "Version":
+          return Console.log(`${event.name} ${event.version}`)
+        case "InvalidInvocation":
+          return Console.error(
+            `${event.errors.map((error) => error.message).join("\n")}\nSee ${event.commandPath.join(" ")} --help`,
+          )
+      }
+    },
+  }),
+)
+
+// The built-in one takes -v, which the commands have for verbose.
+const version = GlobalFlag.Action({
+  flag: Flag.Boolean("version").pipe(Flag.withDescription("Show the version"), Flag.withDefault(false)),
+  run: (_, { command }) => Console.log(`${command.name} ${packageJson.version}`),
+})
+
+const main = Command.run(basel, { version: packageJson.version }).pipe(
+  Effect.provideServiceEffect(CliOutput.Presenter, presenter),
+  Effect.provideService(
+    CliConfig.CliConfig,
+    CliConfig.make({ builtIns: [GlobalFlag.Help, version, GlobalFlag.Completions, GlobalFlag.LogLevel] }),
+  ),
+  Effect.provide(NodeServices.layer),
+  Effect.tapCause(explain),
+)
+
+const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
+  let interrupted = false
+  const onSignal = () => {
+    // A second signal is from somebody who doesn't want to wait.
+    if (interrupted) process.exit(130)
+    interrupted = true
+    fiber.interruptUnsafe(fiber.id)
+  }
+  process.on("SIGINT", onSignal)
+  process.on("SIGTERM", onSignal)
+  fiber.addObserver((exit) => teardown(exit, (code) => process.exit(code)))
+})
+
+runMain(main, {
+  disableErrorReporting: true,
+  teardown: (exit, onExit) => onExit(exitCode(exit, Number(process.exitCode ?? 130))),
+})
