@@ -6,6 +6,7 @@ import { Cause, Console, Data, Effect, Exit, Option } from "effect"
 import { CliError } from "effect/cli"
 import { RpcError } from "../core/rpc/error.ts"
 import type { Metadata } from "../core/rpc/metadata.ts"
+import { AddressError } from "../transport/channel.ts"
 
 /** A command used wrongly in a way that its flags and arguments alone don't show. */
 export class UsageError extends Data.TaggedError("UsageError")<{ readonly message: string }> {}
@@ -33,7 +34,7 @@ const lines = (error: unknown): ReadonlyArray<string> => {
 }
 
 const code = (error: unknown): number => {
-  if (error instanceof UsageError) return 2
+  if (error instanceof UsageError || error instanceof AddressError) return 2
   if (CliError.isCliError(error)) return error._tag === "ShowHelp" && error.errors.length === 0 ? 0 : 2
   return 1
 }

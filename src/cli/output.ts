@@ -1,7 +1,7 @@
 /**
  * What commands print: results to standard output, a line each, and how far they are to standard error.
  */
-import { Effect, Schedule, Stdio, Stream } from "effect"
+import { Effect, PlatformError, Predicate, Schedule, Stdio, Stream } from "effect"
 import { Flag } from "effect/cli"
 
 export const jsonFlag = Flag.Boolean("json").pipe(
@@ -37,5 +37,11 @@ export const printLines = Effect.fnUntraced(function* <E, R>(lines: Stream.Strea
     )
     yield* Effect.addFinalizer(() => show("\r\x1b[K"))
   }
-  yield* Stream.run(counted, stdio.stdout())
+  yield* Effect.catchIf(Stream.run(counted, stdio.stdout()), readerLeft, () => Effect.void)
 }, Effect.scoped)
+
+// Who reads our lines may have had enough of them, as `head` has: no failure of ours.
+const readerLeft = (error: unknown): boolean =>
+  error instanceof PlatformError.PlatformError &&
+  Predicate.hasProperty(error.cause, "code") &&
+  error.cause.code === "EPIPE"

@@ -1,0 +1,221 @@
+import assert from "node:assert/strict"
+import { Deferred, Effect, Fiber, Queue, Stream } from "effect"
+import { sendHeader, sendTrailer } from "../../src/core/rpc/call.ts"
+import { RpcError } from "../../src/core/rpc/error.ts"
+import { connect } from "../../src/transport/channel.ts"
+import * as Client from "../../src/transport/client.ts"
+import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
+import { PiCalculator as StreamingPiCalculator } from "../../src/transport/gen/streaming/pi_pb.ts"
+import { serve } from "../../src/transport/server.ts"
+import * as Service from "../../src/transport/service.ts"
+import { test } from "../effect.ts"
+import { basel, served, start } from "./command.ts"
+
+const pi3 = "pi(1) = 2.82842712474619\npi(2) = 2.9814239699997196\npi(3) = 3.0346151137976114\n"
+
+test("every command explains itself, with an example", () =>
+  Effect.forEach(
+    [[], ["serve"], ["calc"], ["stream"], ["range"], ["summarize"], ["report"]],
+    (command) =>
+      Effect.map(basel([...command, "--help"]), ({ code, stdout }) => {
+        assert.equal(code, 0)
+        assert.match(stdout, /EXAMPLES\n.*#/s)
+      }),
+    { discard: true },
+  ))
+
+test("the version is the package's", () =>
+  Effect.map(basel(["--version"]), ({ code, stdout }) => {
+    assert.equal(code, 0)
+    assert.match(stdout, /^basel \d+\.\d+\.\d+\n$/)
+  }))
+
+test("calc takes numbers, ranges or standard input, in any protocol and encoding", () =>
+  Effect.gen(function* () {
+    const { url } = yield* served()
+    const calc = (args: ReadonlyArray<string>, stdin?: string) => basel(["calc", "--address", url, ...args], stdin)
+    for (const args of [
+      ["1..3"],
+      ["1", "2..3", "--concurrency", "3"],
+      ["1..3", "--protocol", "grpc-web"],
+      ["1..3", "--protocol", "connect", "--deadline", "10s"],
+      ["1..3", "--compress", "gzip", "-H", "x-user: ada"],
+      ["1..3", "--compress", "br"],
+      ["1..3", "--compress", "zstd", "--protocol", "connect"],
+    ]) {
+      assert.deepEqual(yield* calc(args), { code: 0, stdout: pi3, stderr: "" }, args.join(" "))
+    }
+    assert.deepEqual(yield* calc([], "1\n\n 2..3 \n"), { code: 0, stdout: pi3, stderr: "" })
+    assert.equal((yield* calc(["999", "--json"])).stdout, '{"n":999,"value":3.1412740089419966}\n')
+  }))
+
+test("stream, range, summarize and report make the other kinds of calls", () =>
+  Effect.gen(function* () {
+    const { url, said } = yield* served("--seed", "7")
+    const call = (...args: ReadonlyArray<string>) => basel([...args, "--address", url])
+    const first = yield* call("stream", "1..200")
+    assert.equal(first.code, 0)
+    const answered = first.stdout.split("\n").length - 1
+    assert.ok(answered > 60 && answered < 140, `${answered} of 200 answered`)
+    assert.equal((yield* call("stream", "1..200")).stdout, first.stdout, "the seed decides")
+    assert.equal((yield* call("range", "1..3")).stdout, pi3)
+    assert.equal(
+      (yield* call("summarize", "1..3")).stdout,
+      "count 3, min 2.82842712474619, max 3.0346151137976114, mean error 0.19343725074195284\n",
+    )
+    assert.equal((yield* call("report", 'disk "full"\nnext', "--level", "warning")).stdout, "reported\n")
+    yield* Effect.promise(() => said(/report \{"level":"warning","text":"disk \\"full\\"\\nnext","time":\d+/))
+  }))
+
+test("an RPC error goes to standard error with its details and metadata, and the exit code is 1", () =>
+  Effect.gen(function* () {
+    const service = Service.partial(PiCalculator, {
+      calc: () =>
+        Effect.andThen(
+          sendHeader({ "x-initial": "early" }),
+          Effect.fail(new RpcError({ code: "aborted", message: "no", metadata: [["x-trailing", "late"]] })),
+        ),
+    })
+    const { url } = yield* serve(service, { port: 0 })
+    const { code, stdout, stderr } = yield* basel(["calc", "1", "--address", url])
+    assert.deepEqual({ code, stdout }, { code: 1, stdout: "" })
+    assert.match(stderr, /^aborted: no\n/)
+    assert.match(stderr, /^ {2}x-initial: early$/m)
+    assert.match(stderr, /^ {2}x-trailing: late$/m)
+    const refused = yield* Effect.flatMap(served(), (server) => basel(["calc", "0", "--address", server.url]))
+    assert.equal(refused.code, 1)
+    assert.match(refused.stderr, /^invalid_argument: request number should be positive\n {2}google.rpc.BadRequest \{/)
+  }))
+
+test("-v shows response metadata and trailers on standard error", () =>
+  Effect.gen(function* () {
+    const service = Service.partial(PiCalculator, {
+      calc: () =>
+        Effect.as(
+          Effect.andThen(sendHeader({ "x-initial": "early" }), sendTrailer({ "x-trailing-bin": new Uint8Array([1]) })),
+          { value: 1 },
+        ),
+    })
+    const { url } = yield* serve(service, { port: 0 })
+    const { stdout, stderr } = yield* basel(["calc", "1", "-v", "--address", url])
+    assert.equal(stdout, "pi(1) = 1\n")
+    assert.equal(stderr, "< x-initial: early\n< x-trailing-bin: AQ== (trailer)\n")
+  }))
+
+test("wrong usage exits 2 with a line that says what is right", () =>
+  Effect.gen(function* () {
+    for (const [args, expected] of [
+      [["calc", "abc"], /numbers>: "abc". Expected: a number such as 999 or a range such as 1..999/],
+      [["calc", "3000000000"], /numbers from -2147483648 to 2147483647/],
+      [["range", "9..1"], /the smaller number first, as in 1..999/],
+      [["calc", "1", "--deadline", "soon"], /Expected a duration such as 10ms/],
+      [["calc", "1", "--protocol", "soap"], /grpc-web/],
+      [["calc", "1", "-H", "Bad Key:1"], /other characters than/],
+      [["calc", "1", "--concurrency", "0"], /from 1 to 10000/],
+      [["calc", "1", "--address", "nowhere"], /is not an address: give a URL, such as http:/],
+      [["serve", "--port", "99999"], /from 0 to 65535/],
+      [["serve", "--bogus"], /--bogus/],
+      [["bogus"], /bogus/],
+    ] as const) {
+      const { code, stdout, stderr } = yield* basel(args)
+      assert.deepEqual({ code, stdout }, { code: 2, stdout: "" }, args.join(" "))
+      assert.match(stderr, expected)
+    }
+  }))
+
+test("a bad line of standard input ends the command with exit code 2, after the good ones", () =>
+  Effect.gen(function* () {
+    const { url } = yield* served()
+    for (const command of ["calc", "stream", "summarize"]) {
+      const { code, stderr } = yield* basel([command, "--address", url], "1\nx\n")
+      assert.equal(code, 2, command)
+      assert.match(stderr, /Invalid line of standard input: "x". Expected: a number/)
+    }
+  }))
+
+test("a server that isn't there is said to be so, with how to start one", () =>
+  Effect.gen(function* () {
+    const { code, stderr } = yield* basel(["calc", "1", "--address", "http://127.0.0.1:1"])
+    assert.equal(code, 1)
+    assert.match(stderr, /^unavailable: .*\n {2}looked for a server at http:\/\/127.0.0.1:1: start one with "bun run/)
+  }))
+
+test("a port that is taken is named in one line, with exit code 1", () =>
+  Effect.gen(function* () {
+    const { url } = yield* served()
+    const { port } = new URL(url)
+    const { code, stderr } = yield* basel(["serve", "--port", port])
+    assert.equal(code, 1)
+    assert.match(stderr, new RegExp(`^cannot listen on 127.0.0.1:${port}: another process listens there already.*\n$`))
+  }))
+
+test("a deadline ends a call of a slow server, here and there", () =>
+  Effect.gen(function* () {
+    const { url } = yield* served("--summation", "--delay", "1ms")
+    const { code, stderr } = yield* basel(["calc", "2147483647", "--deadline", "200ms", "--address", url])
+    assert.equal(code, 1)
+    assert.match(stderr, /^deadline_exceeded: /)
+    assert.equal((yield* basel(["calc", "2", "--address", url])).stdout, "pi(2) = 2.9814239699997196\n", "it goes on")
+  }))
+
+test("--streaming serves the tutorial's streaming edition in the method's place", () =>
+  Effect.gen(function* () {
+    const { url } = yield* served("--streaming")
+    const client = Client.make(StreamingPiCalculator, yield* connect(url))
+    const points = yield* Stream.runCollect(client.calc(Stream.map(Stream.range(1, 100), (n) => ({ n }))))
+    assert.ok(points.length > 20 && points.length < 80)
+    assert.ok(points.every(({ n, value }) => n >= 1 && n <= 100 && value > 2.8))
+  }))
+
+/** A bidi call that runs until its requests end; `answered` is done once the server has begun to answer. */
+const openCall = Effect.fnUntraced(function* (url: string) {
+  const requests = yield* Queue.bounded<{ readonly n: number }, never>(1)
+  const answered = yield* Deferred.make<void>()
+  const client = Client.make(PiCalculator, yield* connect(url))
+  const call = yield* Effect.forkScoped(
+    Stream.runForEach(client.calcStream(Stream.fromQueue(requests)), () => Deferred.succeed(answered, undefined)),
+  )
+  const feed = yield* Effect.forkScoped(Effect.forever(Queue.offer(requests, { n: 1 })))
+  yield* Deferred.await(answered)
+  return { call, finish: Effect.andThen(Fiber.interrupt(feed), Queue.shutdown(requests)) }
+})
+
+const refusesConnections = (url: string) =>
+  Effect.map(
+    Effect.flip(Effect.flatMap(connect(url), (channel) => Client.make(PiCalculator, channel).calc({ n: 1 }))),
+    (error) => assert.equal(error._tag === "RpcError" && error.code, "unavailable"),
+  )
+
+test("Ctrl-C drains: no new connection, the running call ends, exit code 0", () =>
+  Effect.gen(function* () {
+    const server = yield* served()
+    const { call, finish } = yield* openCall(server.url)
+    server.signal("SIGINT")
+    yield* Effect.eventually(Effect.scoped(refusesConnections(server.url)).pipe(Effect.sandbox))
+    yield* finish
+    yield* Fiber.await(call)
+    const { code, stdout } = yield* Effect.promise(() => server.finished)
+    assert.equal(code, 0)
+    assert.match(stdout, /drained, bye\n$/)
+  }))
+
+test("a call that outlasts the grace is ended, and the exit code is still 0", () =>
+  Effect.gen(function* () {
+    const server = yield* served("--grace", "100ms")
+    const { call } = yield* openCall(server.url)
+    server.signal("SIGTERM")
+    const { code } = yield* Effect.promise(() => server.finished)
+    assert.equal(code, 0)
+    const exit = yield* Fiber.await(call)
+    assert.equal(exit._tag, "Failure")
+  }))
+
+test("a reader that leaves early is no failure", () =>
+  Effect.gen(function* () {
+    const { url } = yield* served()
+    const reader = start("src/main.ts", ["range", "1..1000000", "--address", url])
+    yield* Effect.promise(() => reader.said(/pi\(1\)/))
+    reader.process.stdout?.destroy()
+    const { code, stderr } = yield* Effect.promise(() => reader.finished)
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: "" })
+  }))

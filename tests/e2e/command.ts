@@ -1,0 +1,84 @@
+/**
+ * The command as a user runs it: a process of its own, on the runtime that the tests run on.
+ */
+import { type ChildProcess, spawn } from "node:child_process"
+import { join } from "node:path"
+import { Effect, type Scope } from "effect"
+
+export const root = join(import.meta.dirname, "..", "..")
+
+const runtime = "Deno" in globalThis ? ["run", "--no-prompt", "--allow-net"] : ["run"]
+
+export interface Finished {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface Started {
+  readonly process: ChildProcess
+  /** Sends a signal, as Ctrl-C does. Deno's `child.kill` would hide the exit code that follows. */
+  readonly signal: (name: NodeJS.Signals) => void
+  /** Ends when the process has said something that matches. Fails if it ends before. */
+  readonly said: (pattern: RegExp) => Promise<RegExpExecArray>
+  readonly finished: Promise<Finished>
+}
+
+/** Starts a TypeScript file; what it says on both outputs is kept. */
+export const start = (file: string, args: ReadonlyArray<string>, stdin?: string): Started => {
+  const child = spawn(process.execPath, [...runtime, file, ...args], { cwd: root })
+  const output = { stdout: "", stderr: "" }
+  const listeners = new Set<() => void>()
+  const collect = (name: "stdout" | "stderr") => (chunk: string) => {
+    output[name] += chunk
+    for (const listener of listeners) listener()
+  }
+  child.stdout.setEncoding("utf8").on("data", collect("stdout"))
+  child.stderr.setEncoding("utf8").on("data", collect("stderr"))
+  if (stdin !== undefined) child.stdin.end(stdin)
+  const finished = new Promise<Finished>((resolve, reject) => {
+    child.once("error", reject)
+    child.once("close", (code) => resolve({ code, ...output }))
+  })
+  const said = (pattern: RegExp) =>
+    new Promise<RegExpExecArray>((resolve, reject) => {
+      const look = () => {
+        const match = pattern.exec(output.stdout + output.stderr)
+        if (match === null) return
+        listeners.delete(look)
+        resolve(match)
+      }
+      listeners.add(look)
+      look()
+      finished.then(
+        ({ stdout, stderr }) => reject(new Error(`it ended without ${pattern}:\n${stdout}${stderr}`)),
+        reject,
+      )
+    })
+  const signal = (name: NodeJS.Signals) => {
+    if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) process.kill(child.pid, name)
+  }
+  return { process: child, signal, said, finished }
+}
+
+/** Starts a file for as long as the scope is open; then it is killed if it still runs. */
+export const running = (file: string, args: ReadonlyArray<string>): Effect.Effect<Started, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => start(file, args)),
+    (started) =>
+      Effect.promise(() => {
+        started.signal("SIGKILL")
+        return started.finished
+      }),
+  )
+
+/** Runs `basel` with arguments to its end. */
+export const basel = (args: ReadonlyArray<string>, stdin = ""): Effect.Effect<Finished> =>
+  Effect.promise(() => start("src/main.ts", args, stdin).finished)
+
+/** Runs `basel serve` on a free port and gives its address. */
+export const served = Effect.fnUntraced(function* (...args: ReadonlyArray<string>) {
+  const server = yield* running("src/main.ts", ["serve", "--port", "0", ...args])
+  const [, url = ""] = yield* Effect.promise(() => server.said(/ on (http:\S+): gRPC/))
+  return { ...server, url }
+})
