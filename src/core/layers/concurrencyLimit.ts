@@ -19,20 +19,24 @@ export const concurrencyLimit =
   (limit: number): CallLayer =>
   (target) => {
     let running = 0
-    return intercept((call, next) =>
-      Effect.suspend(() => {
-        if (running >= limit) {
-          return Effect.fail(
-            new RpcError({ code: "resource_exhausted", message: `${limit} calls run already, no more are taken` }),
-          )
-        }
-        running += 1
-        return Effect.ensuring(
-          next(call),
-          Effect.sync(() => {
-            running -= 1
-          }),
+    const take = Effect.suspend(() => {
+      if (running >= limit) {
+        return Effect.fail(
+          new RpcError({ code: "resource_exhausted", message: `${limit} calls run already, no more are taken` }),
         )
-      }),
+      }
+      running += 1
+      return Effect.void
+    })
+    const free = Effect.sync(() => {
+      running -= 1
+    })
+    // Nothing may come between taking a place and the promise to free it: no interrupt, no throw.
+    return intercept((call, next) =>
+      Effect.acquireUseRelease(
+        take,
+        () => next(call),
+        () => free,
+      ),
     )(target)
   }

@@ -42,6 +42,8 @@ export const deadline = (options: DeadlineOptions | Duration.Input): CallLayer =
   )
 }
 
-// A duration given as an object has units for keys, or is a Duration.
+// A duration given as an object has units for keys, or is a Duration. Options may have no key at all.
 const isOptions = (options: DeadlineOptions | Duration.Input): options is DeadlineOptions =>
-  typeof options === "object" && !Duration.isDuration(options) && ("max" in options || "default" in options)
+  typeof options === "object" &&
+  !Duration.isDuration(options) &&
+  Object.keys(options).every((key) => key === "max" || key === "default")

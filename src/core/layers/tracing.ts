@@ -51,32 +51,38 @@ export const tracing =
           next(kind === "client" ? { ...call, metadata: withSpan(call, span) } : call).pipe(
             Effect.withParentSpan(span, { captureStackTrace: false }),
             Effect.onExit((exit) =>
-              Effect.sync(() => {
-                const status = statusOf(exit)
+              Effect.map(Clock.currentTimeMillis, (now) => {
+                const status = statusOf(exit, call, now)
                 span.attribute("rpc.response.status_code", status.toUpperCase())
                 if (status !== "ok") span.attribute("error.type", status.toUpperCase())
               }),
             ),
           ),
       )
-      return log ? logged(name, traced) : traced
+      return log ? logged(name, call, traced) : traced
     })(target)
   }
 
-const logged = <A, R>(name: string, call: Effect.Effect<A, RpcError, R>): Effect.Effect<A, RpcError, R> =>
-  Effect.flatMap(Clock.currentTimeNanos, (start) =>
-    Effect.onExit(call, (exit) =>
-      Effect.flatMap(Clock.currentTimeNanos, (end) =>
-        Effect.logInfo(`${name} ${statusOf(exit)} ${(Number(end - start) / 1e6).toFixed(3)}ms`),
-      ),
-    ),
-  )
+const logged = <A, R>(
+  name: string,
+  call: CallInfo,
+  running: Effect.Effect<A, RpcError, R>,
+): Effect.Effect<A, RpcError, R> =>
+  Effect.clockWith((clock) => {
+    const start = clock.currentTimeNanosUnsafe()
+    return Effect.onExit(running, (exit) => {
+      const millis = Number(clock.currentTimeNanosUnsafe() - start) / 1e6
+      return Effect.logInfo(`${name} ${statusOf(exit, call, clock.currentTimeMillisUnsafe())} ${millis.toFixed(3)}ms`)
+    })
+  })
 
-const statusOf = (exit: Exit.Exit<unknown, RpcError>): Status => {
+const statusOf = (exit: Exit.Exit<unknown, RpcError>, { deadline }: CallInfo, now: number): Status => {
   if (Exit.isSuccess(exit)) return "ok"
   const error = Cause.findErrorOption(exit.cause)
   if (Option.isSome(error)) return error.value.code
-  return Cause.hasInterruptsOnly(exit.cause) ? "cancelled" : "internal"
+  if (!Cause.hasInterruptsOnly(exit.cause)) return "internal"
+  // The call's own deadline interrupts all layers; what the client is told is that it passed.
+  return deadline !== undefined && now >= deadline ? "deadline_exceeded" : "cancelled"
 }
 
 const callersSpan = (call: CallInfo): Tracer.ExternalSpan | undefined => {

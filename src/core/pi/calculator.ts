@@ -83,9 +83,14 @@ export const make = ({ series = closedForm, policy = skipHalf, journal }: Calcul
 
   const calcStream = (requests: Stream.Stream<PiRequest, RpcError>): Stream.Stream<PiPoint, RpcError> =>
     requests.pipe(
-      // A bad number ends the stream whether the policy would have skipped it or not: who sent it must hear of it.
-      Stream.filterEffect((request) => (request.n > 0 ? policy : Effect.fail(notPositive("n")))),
-      Stream.mapEffect(point),
+      // One by one, for a filter takes whole arrays: what arrived along with a bad number would go without its answer.
+      Stream.mapEffect((request) =>
+        // A bad number ends the stream whether the policy would have skipped it or not: who sent it must hear of it.
+        request.n > 0
+          ? Effect.flatMap(policy, (answered) => (answered ? point(request) : Effect.undefined))
+          : Effect.fail(notPositive("n")),
+      ),
+      Stream.filter((answer) => answer !== undefined),
     )
 
   const calcRange = ({ first, last }: PiRange): Stream.Stream<PiPoint, RpcError> => {

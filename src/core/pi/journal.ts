@@ -2,7 +2,7 @@
  * The journal: keeps the log entries that clients report, behind their backs. A report is answered before its entry is
  * kept, and one that finds the journal full is lost: that is what one-way means.
  */
-import { type Cause, Effect, Fiber, Queue, type Scope, Stream } from "effect"
+import { type Cause, Effect, Fiber, Queue, type Scope } from "effect"
 
 export const levels = ["debug", "info", "warning", "error"] as const
 
@@ -38,9 +38,17 @@ export const open = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Journal, never, Scope.Scope> {
   const waiting = yield* Queue.dropping<Entry, Cause.Done>(capacity)
   const keepOne = (entry: Entry) =>
-    Effect.catchCause(keep(entry), (cause) => Effect.logError("a journal entry was not kept", cause))
-  // Detached, so that it outlives the scope's body until the finalizer has seen the last entry kept.
-  const keeping = yield* Effect.forkDetach(Stream.runForEach(Stream.fromQueue(waiting), keepOne))
+    Effect.catchCause(
+      Effect.suspend(() => keep(entry)),
+      (cause) => Effect.logError("a journal entry was not kept", cause),
+    )
+  // Taken one by one: a stream of the queue would take all that wait, and make room for as many again. Detached, so that
+  // it outlives the scope's body until the finalizer has seen the last entry kept.
+  const keeping = yield* Effect.flatMap(Queue.take(waiting), keepOne).pipe(
+    Effect.forever,
+    Effect.ignore,
+    Effect.forkDetach,
+  )
   yield* Effect.addFinalizer(() => Effect.andThen(Queue.end(waiting), Fiber.await(keeping)))
   return { report: (entry) => Queue.offer(waiting, entry) }
 })

@@ -42,10 +42,16 @@ const begin = (method: Method): Effect.Effect<CallInfo> =>
     response: { header: Metadata.empty, trailer: Metadata.empty },
   }))
 
+// The call's own deadline holds for its layers too; one that a layer set, for what is inside of that layer.
 const carry =
   (channel: Channel): Layered["around"] =>
   (call, next) =>
-    channel.around(call, (inner) => Deadline.enforce(next(inner), inner.deadline))
+    Deadline.enforce(
+      channel.around(call, (inner) =>
+        inner.deadline === call.deadline ? next(inner) : Deadline.enforce(next(inner), inner.deadline),
+      ),
+      call.deadline,
+    )
 
 /** Makes a unary call. */
 export const callUnary = (channel: Channel, method: Method, request: unknown): Effect.Effect<unknown, RpcError> =>
@@ -83,6 +89,16 @@ export const only = <R>(
         ),
   )
 
+// As over a wire, the client finds in an error all metadata that was sent.
+const received =
+  ({ response }: CallInfo) =>
+  (error: RpcError): RpcError => {
+    const sent = Metadata.concat(response.header, response.trailer)
+    if (sent.length === 0) return error
+    const { code, message, details, metadata, cause } = error
+    return new RpcError({ code, message, details, metadata: Metadata.concat(sent, metadata), cause })
+  }
+
 /**
  * A channel straight onto a service in the same process: no socket and no bytes, but the same calls, layers, deadlines
  * and metadata. For tests, and for a service that is also used at home.
@@ -94,9 +110,9 @@ export const only = <R>(
 export const inMemory = <D, R>(service: Service<D, R>): Effect.Effect<Channel, never, Exclude<R, Call>> =>
   Effect.map(Effect.context<Exclude<R, Call>>(), (context) => {
     const one = (call: CallInfo, program: Effect.Effect<unknown, RpcError, R>) =>
-      Effect.provideContext(respond(service, call, program), context)
+      Effect.mapError(Effect.provideContext(respond(service, call, program), context), received(call))
     const many = (call: CallInfo, program: Stream.Stream<unknown, RpcError, R>) =>
-      Stream.provideContext(respondStream(service, call, program), context)
+      Stream.mapError(Stream.provideContext(respondStream(service, call, program), context), received(call))
     const unserved = (call: CallInfo) => Effect.fail(unimplemented(path(call.method)))
     return fromConnector({
       unary: (call, request) => {

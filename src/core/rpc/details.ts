@@ -56,8 +56,11 @@ export const errorInfo = (info: KnownDetails["google.rpc.ErrorInfo"]): Detail =>
  *
  * @example retryInfo("1500 millis") // { type: "google.rpc.RetryInfo", value: { retryDelay: "1.5s" } }
  */
-export const retryInfo = (delay: Duration.Input): Detail =>
-  detail("google.rpc.RetryInfo", { retryDelay: `${Duration.toMillis(delay) / 1000}s` })
+export const retryInfo = (delay: Duration.Input): Detail => {
+  // Nine digits behind the point at most, and never an exponent: protobuf reads no other.
+  const seconds = Duration.toSeconds(delay).toFixed(9)
+  return detail("google.rpc.RetryInfo", { retryDelay: `${seconds.replace(/\.?0+$/, "")}s` })
+}
 
 /** The first detail of a type, or `undefined`. */
 export const findDetail = <T extends keyof KnownDetails>(

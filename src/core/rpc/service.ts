@@ -64,10 +64,13 @@ const whole =
   (call, next) =>
     Effect.catchCause(
       Deadline.enforce(
-        service.around(call, (inner) =>
-          inner.deadline === undefined
-            ? next(inner)
-            : Effect.provideService(next(inner), Deadline.Current, inner.deadline),
+        // Suspended, an interceptor that throws is a defect like any other.
+        Effect.suspend(() =>
+          service.around(call, (inner) =>
+            inner.deadline === undefined
+              ? next(inner)
+              : Effect.provideService(next(inner), Deadline.Current, inner.deadline),
+          ),
         ),
         call.deadline,
       ),
