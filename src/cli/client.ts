@@ -1,11 +1,12 @@
 /**
  * What the commands that call a server have in common: their flags, and the client that the flags describe.
  */
-import { Console, Effect, Option, Result } from "effect"
+import { Console, Effect, identity, type Option, Result } from "effect"
 import { CliError, Flag } from "effect/cli"
 import { deadline } from "../core/layers/deadline.ts"
 import { type CallLayer, intercept } from "../core/layers/intercept.ts"
 import { metadata } from "../core/layers/metadata.ts"
+import { path } from "../core/rpc/call.ts"
 import { RpcError } from "../core/rpc/error.ts"
 import * as Metadata from "../core/rpc/metadata.ts"
 import { type Channel, connect, protocols } from "../transport/channel.ts"
@@ -14,6 +15,7 @@ import { PiCalculator } from "../transport/gen/pi_pb.ts"
 import { compression, encodings } from "../transport/layers/compression.ts"
 import { durationFlag } from "./duration.ts"
 import { metadataLines } from "./failure.ts"
+import { when } from "./when.ts"
 
 const header = Flag.String("header").pipe(
   Flag.withAlias("H"),
@@ -56,7 +58,7 @@ export const clientFlags = {
   header,
   verbose: Flag.Boolean("verbose").pipe(
     Flag.withAlias("v"),
-    Flag.withDescription("Show response metadata and trailers on standard error"),
+    Flag.withDescription("Show metadata, sent and received, on standard error"),
     Flag.withDefault(false),
   ),
 } as const
@@ -70,17 +72,21 @@ export interface ClientOptions {
   readonly verbose: boolean
 }
 
-/** Prints what came beside the messages of each call. */
+const say = (lines: ReadonlyArray<string>) => Effect.forEach(lines, (line) => Console.error(line), { discard: true })
+
+/** Prints what goes and comes beside the messages of each call. */
 const verbosely: CallLayer = intercept((call, next) =>
-  Effect.ensuring(
-    next(call),
-    Effect.suspend(() => {
-      const lines = [
-        ...metadataLines(call.response.header).map((line) => `< ${line}`),
-        ...metadataLines(call.response.trailer).map((line) => `< ${line} (trailer)`),
-      ]
-      return Effect.forEach(lines, (line) => Console.error(line), { discard: true })
-    }),
+  Effect.andThen(
+    say([path(call.method), ...metadataLines(call.metadata)].map((line) => `> ${line}`)),
+    Effect.ensuring(
+      next(call),
+      Effect.suspend(() =>
+        say([
+          ...metadataLines(call.response.header).map((line) => `< ${line}`),
+          ...metadataLines(call.response.trailer).map((line) => `< ${line} (trailer)`),
+        ]),
+      ),
+    ),
   ),
 )
 
@@ -97,20 +103,18 @@ const hintAt = (address: string): CallLayer =>
     ),
   )
 
-const when = <A>(option: Option.Option<A>, layer: (value: A) => CallLayer): CallLayer =>
-  Option.match(option, { onNone: () => (target) => target, onSome: layer })
-
 const channel = Effect.fnUntraced(function* (options: ClientOptions) {
   const { address, protocol } = options
   const opened: Channel = yield* connect(address, { protocol })
   // Compressed even when small: who asks for it on the command line wants to see it.
   const preferred = (name: string) => encodings.toSorted((a) => (a.name === name ? -1 : 0))
   return opened.pipe(
+    // Innermost, so that it sees all that is sent.
+    options.verbose ? verbosely : identity,
     hintAt(address),
     when(options.deadline, deadline),
     when(options.compress, (name) => compression(preferred(name), { minBytes: 0 })),
     metadata(options.header),
-    options.verbose ? verbosely : (target) => target,
   )
 })
 

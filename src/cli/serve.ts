@@ -17,6 +17,7 @@ import { compression } from "../transport/layers/compression.ts"
 import { serve as listenAndServe } from "../transport/server.ts"
 import * as Service from "../transport/service.ts"
 import { durationFlag } from "./duration.ts"
+import { when } from "./when.ts"
 
 const flags = {
   host: Flag.String("host").pipe(Flag.withDescription("The address to listen on"), Flag.withDefault("127.0.0.1")),
@@ -72,9 +73,6 @@ const defaults: ServeFlags = {
 
 /** Draws the same numbers in every call. */
 const seeded = (seed: string): CallLayer => intercept((call, next) => Random.withSeed(next(call), seed))
-
-const when = <A>(option: Option.Option<A>, layer: (value: A) => CallLayer): CallLayer =>
-  Option.match(option, { onNone: () => (target) => target, onSome: layer })
 
 const keep = ({ time, level, text }: Journal.Entry): Effect.Effect<void> =>
   // JSON, so that no text can pass for a line of our own.

@@ -9,7 +9,7 @@ import { PiCalculator as StreamingPiCalculator } from "../../src/transport/gen/s
 import { serve } from "../../src/transport/server.ts"
 import * as Service from "../../src/transport/service.ts"
 import { test } from "../effect.ts"
-import { basel, served, start } from "./command.ts"
+import { basel, file, served, start } from "./command.ts"
 
 const pi3 = "pi(1) = 2.82842712474619\npi(2) = 2.9814239699997196\npi(3) = 3.0346151137976114\n"
 
@@ -87,7 +87,7 @@ test("an RPC error goes to standard error with its details and metadata, and the
     assert.match(refused.stderr, /^invalid_argument: request number should be positive\n {2}google.rpc.BadRequest \{/)
   }))
 
-test("-v shows response metadata and trailers on standard error", () =>
+test("-v shows metadata, sent and received, on standard error", () =>
   Effect.gen(function* () {
     const service = Service.partial(PiCalculator, {
       calc: () =>
@@ -97,9 +97,12 @@ test("-v shows response metadata and trailers on standard error", () =>
         ),
     })
     const { url } = yield* serve(service, { port: 0 })
-    const { stdout, stderr } = yield* basel(["calc", "1", "-v", "--address", url])
+    const { stdout, stderr } = yield* basel(["calc", "1", "-v", "-H", "X-User: ada", "--address", url])
     assert.equal(stdout, "pi(1) = 1\n")
-    assert.equal(stderr, "< x-initial: early\n< x-trailing-bin: AQ== (trailer)\n")
+    assert.equal(
+      stderr,
+      "> /pi.PiCalculator/Calc\n> x-user: ada\n< x-initial: early\n< x-trailing-bin: AQ== (trailer)\n",
+    )
   }))
 
 test("wrong usage exits 2 with a line that says what is right", () =>
@@ -213,7 +216,7 @@ test("a call that outlasts the grace is ended, and the exit code is still 0", ()
 test("a reader that leaves early is no failure", () =>
   Effect.gen(function* () {
     const { url } = yield* served()
-    const reader = start("src/main.ts", ["range", "1..1000000", "--address", url])
+    const reader = start(file("src/main.ts", "range", "1..1000000", "--address", url))
     yield* Effect.promise(() => reader.said(/pi\(1\)/))
     reader.process.stdout?.destroy()
     const { code, stderr } = yield* Effect.promise(() => reader.finished)

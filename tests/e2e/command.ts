@@ -2,12 +2,19 @@
  * The command as a user runs it: a process of its own, on the runtime that the tests run on.
  */
 import { type ChildProcess, spawn } from "node:child_process"
-import { join } from "node:path"
+import { delimiter, join } from "node:path"
 import { Effect, type Scope } from "effect"
 
 export const root = join(import.meta.dirname, "..", "..")
 
-const runtime = "Deno" in globalThis ? ["run", "--no-prompt", "--allow-net"] : ["run"]
+const runtime = "Deno" in globalThis ? "deno run --no-prompt --allow-net" : "bun run"
+
+// The runtimes that are dependencies of the project, before any that the machine has.
+const env = {
+  ...process.env,
+  PATH: [join(root, "node_modules", ".bin"), process.env.PATH].join(delimiter),
+  NO_COLOR: "1",
+}
 
 export interface Finished {
   readonly code: number | null
@@ -24,9 +31,10 @@ export interface Started {
   readonly finished: Promise<Finished>
 }
 
-/** Starts a TypeScript file; what it says on both outputs is kept. */
-export const start = (file: string, args: ReadonlyArray<string>, stdin?: string): Started => {
-  const child = spawn(process.execPath, [...runtime, file, ...args], { cwd: root })
+/** Starts a shell command; what it says on both outputs is kept. */
+export const start = (command: string, stdin?: string): Started => {
+  // `exec` makes the shell the command, so that signals reach it.
+  const child = spawn("sh", ["-c", command.startsWith("{") ? command : `exec ${command}`], { cwd: root, env })
   const output = { stdout: "", stderr: "" }
   const listeners = new Set<() => void>()
   const collect = (name: "stdout" | "stderr") => (chunk: string) => {
@@ -61,10 +69,10 @@ export const start = (file: string, args: ReadonlyArray<string>, stdin?: string)
   return { process: child, signal, said, finished }
 }
 
-/** Starts a file for as long as the scope is open; then it is killed if it still runs. */
-export const running = (file: string, args: ReadonlyArray<string>): Effect.Effect<Started, never, Scope.Scope> =>
+/** Starts a command for as long as the scope is open; then it is killed if it still runs. */
+export const running = (command: string): Effect.Effect<Started, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.sync(() => start(file, args)),
+    Effect.sync(() => start(command)),
     (started) =>
       Effect.promise(() => {
         started.signal("SIGKILL")
@@ -72,13 +80,18 @@ export const running = (file: string, args: ReadonlyArray<string>): Effect.Effec
       }),
   )
 
+const quote = (args: ReadonlyArray<string>): string => args.map((arg) => `'${arg.replaceAll("'", "'\\''")}'`).join(" ")
+
+/** The shell command that runs a TypeScript file on the runtime that the tests run on. */
+export const file = (path: string, ...args: ReadonlyArray<string>): string => `${runtime} ${path} ${quote(args)}`
+
 /** Runs `basel` with arguments to its end. */
 export const basel = (args: ReadonlyArray<string>, stdin = ""): Effect.Effect<Finished> =>
-  Effect.promise(() => start("src/main.ts", args, stdin).finished)
+  Effect.promise(() => start(file("src/main.ts", ...args), stdin).finished)
 
 /** Runs `basel serve` on a free port and gives its address. */
 export const served = Effect.fnUntraced(function* (...args: ReadonlyArray<string>) {
-  const server = yield* running("src/main.ts", ["serve", "--port", "0", ...args])
+  const server = yield* running(file("src/main.ts", "serve", "--port", "0", ...args))
   const [, url = ""] = yield* Effect.promise(() => server.said(/ on (http:\S+): gRPC/))
   return { ...server, url }
 })

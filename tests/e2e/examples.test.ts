@@ -4,29 +4,29 @@ import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/conn
 import { Effect } from "effect"
 import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
 import { test } from "../effect.ts"
-import { running, start } from "./command.ts"
+import { file, running, start } from "./command.ts"
 
 test("the core as a library needs neither a server nor a permission", () =>
   Effect.gen(function* () {
-    const { code, stdout, stderr } = yield* Effect.promise(() => start("examples/core/main.ts", []).finished)
+    const { code, stdout, stderr } = yield* Effect.promise(() => start(file("examples/core/main.ts")).finished)
     assert.deepEqual({ code, stderr }, { code: 0, stderr: "" })
     assert.match(stdout, /^(pi\(\d+\) = \d\.\d+\n){5}$/)
   }))
 
 test("custom errors reach the client in all three ways", () =>
   Effect.gen(function* () {
-    const { code, stdout } = yield* Effect.promise(() => start("examples/errors/main.ts", []).finished)
+    const { code, stdout } = yield* Effect.promise(() => start(file("examples/errors/main.ts")).finished)
     assert.equal(code, 0)
     assert.match(stdout, /code: +failed_precondition/)
     assert.match(stdout, /message: +something happened/)
     assert.match(stdout, /x-biz-err-code.*10086/)
-    assert.match(stdout, /field: +n\nreason: +BAD_TASTE\nretry in: +1.500s/)
+    assert.match(stdout, /field: +n\nreason: +BAD_TASTE\nretry in: +1.5s/)
   }))
 
 test("the edge handler answers Connect JSON and gRPC-Web under the runtime's own server", () =>
   Effect.gen(function* () {
-    const file = "Deno" in globalThis ? "examples/edge/deno.ts" : "examples/edge/bun.ts"
-    const server = yield* running(file, ["0"])
+    const adapter = "Deno" in globalThis ? "examples/edge/deno.ts" : "examples/edge/bun.ts"
+    const server = yield* running(file(adapter, "0"))
     const [baseUrl] = yield* Effect.promise(() => server.said(/http:\/\/127\.0\.0\.1:\d+/))
     const json = yield* Effect.promise(async () => {
       const response = await fetch(`${baseUrl}/pi.PiCalculator/Calc`, {

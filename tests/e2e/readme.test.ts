@@ -1,0 +1,66 @@
+import assert from "node:assert/strict"
+import { existsSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { test as nodeTest } from "node:test"
+import { Effect } from "effect"
+import { test } from "../effect.ts"
+import { root, running, start } from "./command.ts"
+
+const readme = readFileSync(join(root, "README.md"), "utf8")
+
+interface Step {
+  readonly command: string
+  readonly output: string
+}
+
+/** The commands of the README's console blocks with the output that stands under each. */
+const steps: ReadonlyArray<Step> = [...readme.matchAll(/^```console\n(.*?)^```$/gms)].flatMap(([, block = ""]) =>
+  block
+    .split(/^\$ /m)
+    .slice(1)
+    .map((step) => {
+      const [command = "", ...output] = step.split("\n")
+      return { command, output: output.join("\n") }
+    }),
+)
+
+// Where the README's server is; the test's is on a free port.
+const address = "http://127.0.0.1:8080"
+const host = "127.0.0.1:8080"
+
+/** An output as a pattern: "…" stands for anything. */
+const pattern = (output: string): RegExp => {
+  const parts = output.split("…").map((text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"))
+  return new RegExp(`^${parts.join("[^]*?")}$`)
+}
+
+const lastLine = /calc 1\.\.10 --address (http:\S+)\n/
+
+test("each command of the README's tour prints what the README says", () =>
+  Effect.gen(function* () {
+    assert.ok(steps.length >= 12, "the tour was found")
+    let url = ""
+    for (const { command, output } of steps) {
+      const [, args] = /^bun run src\/main\.ts (serve.*)$/.exec(command) ?? []
+      if (args !== undefined) {
+        const server = yield* running(`bun run src/main.ts ${args} --port 0`)
+        const { input, 1: found = "" } = yield* Effect.promise(() => server.said(lastLine))
+        url = found
+        assert.match(input.replaceAll(new URL(url).host, host), pattern(output), command)
+      } else {
+        const here = command.replace(address, url).replace(/^(bun run src\/main\.ts.*)$/, `$1 --address ${url}`)
+        const { stdout } = yield* Effect.promise(() => start(`{ ${here}\n} 2>&1`).finished)
+        assert.match(stdout.trimEnd(), pattern(output.trimEnd()), command)
+      }
+    }
+  }))
+
+const links = [...readme.matchAll(/\]\((?!https?:|#)([^)]+)\)/g)].map(([, target = ""]) => target)
+
+nodeTest("every file that the README links to is there", () => {
+  assert.ok(links.length > 20)
+  assert.deepEqual(
+    links.filter((target) => !existsSync(join(root, target))),
+    [],
+  )
+})
