@@ -6,13 +6,14 @@ import type { CommonTransportOptions } from "@connectrpc/connect/protocol"
 import { createTransport as createConnectTransport } from "@connectrpc/connect/protocol-connect"
 import { createTransport as createGrpcTransport } from "@connectrpc/connect/protocol-grpc"
 import { createTransport as createGrpcWebTransport } from "@connectrpc/connect/protocol-grpc-web"
-import { createNodeHttpClient, Http2SessionManager } from "@connectrpc/connect-node"
+import { createNodeHttpClient } from "@connectrpc/connect-node"
 import { Data, Effect, type Scope } from "effect"
 import { type Channel, fromConnector } from "../core/rpc/channel.ts"
 import type { Compression } from "../core/rpc/compression.ts"
 import { toConnectCompression } from "./connect/compression.ts"
 import { connector } from "./connect/connector.ts"
 import { type MessageLimits, toConnectLimits } from "./limits.ts"
+import { dial } from "./net/dial.ts"
 
 export { type Channel, type ChannelLayer, inMemory } from "../core/rpc/channel.ts"
 
@@ -45,7 +46,9 @@ const parse = (address: string): Effect.Effect<URL, AddressError> => {
     )
   if (!URL.canParse(address)) return fail("is not an address: give a URL")
   const url = new URL(address)
-  return url.protocol === "http:" ? Effect.succeed(url) : fail(`begins with ${url.protocol}: give one with http:`)
+  return url.protocol === "http:"
+    ? Effect.succeed(url)
+    : fail(`begins with "${url.protocol}" and not "http:": give a URL`)
 }
 
 /**
@@ -62,12 +65,11 @@ export const connect = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Channel, AddressError, Scope.Scope> {
   const { origin } = yield* parse(address)
   const session = yield* Effect.acquireRelease(
-    Effect.sync(() => new Http2SessionManager(origin)),
-    (open) => Effect.sync(() => open.abort()),
+    Effect.sync(() => dial(origin)),
+    (dialed) => Effect.sync(dialed.close),
   )
-  const httpClient = createNodeHttpClient({ httpVersion: "2", sessionProvider: () => session })
   const common: CommonTransportOptions = {
-    httpClient,
+    httpClient: createNodeHttpClient({ httpVersion: "2", sessionProvider: () => session }),
     baseUrl: origin,
     useBinaryFormat: true,
     interceptors: [],

@@ -2,15 +2,15 @@
  * `serve`: services on a port, in all of gRPC, gRPC-Web, Connect and JSON, over HTTP/1.1 and HTTP/2.
  */
 import type { DescService } from "@bufbuild/protobuf"
-import { Code, ConnectError, type ConnectRouter, createContextValues } from "@connectrpc/connect"
-import { type ConnectNodeAdapterOptions, connectNodeAdapter } from "@connectrpc/connect-node"
+import { Code, ConnectError, createConnectRouter, createContextValues } from "@connectrpc/connect"
 import { Effect, type Scope } from "effect"
 import type { Call } from "../core/rpc/call.ts"
 import type { Service } from "../core/rpc/service.ts"
 import { unimplemented } from "../core/rpc/service.ts"
+import { toNodeHandler } from "./connect/node.ts"
 import { peerKey, register } from "./connect/routes.ts"
 import type { MessageLimits } from "./limits.ts"
-import { type ListenError, type Listening, type ListenOptions, listen } from "./net/listen.ts"
+import { type ListenError, type Listening, type ListenOptions, listen, type RequestHandler } from "./net/listen.ts"
 
 export interface ServeOptions extends ListenOptions, MessageLimits {}
 
@@ -35,15 +35,13 @@ export const serve = Effect.fnUntraced(function* <R>(
 ): Effect.fn.Return<Server, ListenError, Exclude<R, Call> | Scope.Scope> {
   const context = yield* Effect.context<Exclude<R, Call>>()
   const shutdown = new AbortController()
-  const handle = connectNodeAdapter({
-    routes: (router: ConnectRouter) => {
-      for (const service of Array.isArray(services) ? services : [services]) register(router, service, context, options)
-    },
+  const router = createConnectRouter({ shutdownSignal: shutdown.signal })
+  for (const service of Array.isArray(services) ? services : [services]) register(router, service, context, options)
+  const handle = toNodeHandler(router, {
     contextValues: ({ socket }) =>
       createContextValues().set(peerKey, {
         address: socket.remoteAddress === undefined ? undefined : `${socket.remoteAddress}:${socket.remotePort}`,
       }),
-    shutdownSignal: shutdown.signal,
     fallback: notFound,
   })
   const interrupt = () => shutdown.abort(new ConnectError("the server is shutting down", Code.Unavailable))
@@ -54,10 +52,12 @@ export const serve = Effect.fnUntraced(function* <R>(
 const hostInUrl = (host: string): string => (host.includes(":") ? `[${host}]` : host)
 
 // gRPC has a status of its own for a method that isn't there; for all others it is HTTP's.
-const notFound: NonNullable<ConnectNodeAdapterOptions["fallback"]> = (request, response) => {
+const notFound: RequestHandler = (request, response) => {
   const { message } = unimplemented(request.url?.split("?", 1)[0] ?? "")
-  if (request.headers["content-type"]?.startsWith("application/grpc") === true) {
-    response.setHeader("content-type", "application/grpc")
+  const contentType = request.headers["content-type"]
+  if (contentType?.startsWith("application/grpc") === true) {
+    // The request's own: gRPC-Web reads no answer in gRPC's.
+    response.setHeader("content-type", contentType)
     response.setHeader("grpc-status", "12")
     response.setHeader("grpc-message", encodeURI(message))
     response.end()

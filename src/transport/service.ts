@@ -73,14 +73,31 @@ export const partial = <D extends DescService, const P extends Partial<Programs<
     }),
   )
 
-// The one place where the types that `Programs` has checked are given up for the core's unknown messages.
+// The one place where the types that `Programs` has checked are given up for the core's unknown messages. Suspended, a
+// program that throws before it gives its Effect or Stream is a defect like any other.
 const handler = <R>(desc: DescMethod, program: object): Handler<R> => {
   const method = protoMethod(desc)
   const whole = (answer: unknown) => create(desc.output, answer as MessageInitShape<DescMessage>)
   if (desc.methodKind === "unary" || desc.methodKind === "client_streaming") {
     const run = program as (input: unknown) => Effect.Effect<unknown, RpcError, R>
-    return { method, kind: desc.methodKind, run: (input: unknown) => Effect.map(run(input), whole) }
+    return {
+      method,
+      kind: desc.methodKind,
+      run: (input: unknown) =>
+        Effect.map(
+          Effect.suspend(() => run(input)),
+          whole,
+        ),
+    }
   }
   const run = program as (input: unknown) => Stream.Stream<unknown, RpcError, R>
-  return { method, kind: desc.methodKind, run: (input: unknown) => Stream.map(run(input), whole) }
+  return {
+    method,
+    kind: desc.methodKind,
+    run: (input: unknown) =>
+      Stream.map(
+        Stream.suspend(() => run(input)),
+        whole,
+      ),
+  }
 }

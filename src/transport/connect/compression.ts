@@ -1,7 +1,7 @@
 /**
  * The core's encodings as Connect-ES takes them.
  */
-import { ConnectError } from "@connectrpc/connect"
+import { ConnectError, type HandlerContext } from "@connectrpc/connect"
 import type { Compression as ConnectCompression } from "@connectrpc/connect/protocol"
 import { Effect } from "effect"
 import type { Compression, Encoding } from "../../core/rpc/compression.ts"
@@ -27,3 +27,21 @@ export const toConnectCompression = (
   acceptCompression: compression?.encodings.map(toConnect) ?? [],
   compressMinBytes: compression?.minBytes ?? 0,
 })
+
+// Where a request says its encoding, and where an answer says which ones there are: gRPC, Connect's streams, its unary.
+const headerNames = [
+  ["grpc-encoding", "grpc-accept-encoding"],
+  ["connect-content-encoding", "connect-accept-encoding"],
+  ["content-encoding", "accept-encoding"],
+] as const
+
+/** Tells who sent an encoding that isn't accepted which ones are; Connect-ES leaves the header out of its error. */
+export const nameEncodings =
+  (compression: Compression | undefined) =>
+  ({ requestHeader, responseHeader }: HandlerContext): void => {
+    const accepted = ["identity", ...(compression?.encodings ?? []).map(({ name }) => name)]
+    for (const [request, answer] of headerNames) {
+      const encoding = requestHeader.get(request)
+      if (encoding !== null && !accepted.includes(encoding)) responseHeader.set(answer, accepted.join(","))
+    }
+  }

@@ -8,10 +8,25 @@ import type { CallInfo } from "../../core/rpc/call.ts"
 import type { Connector } from "../../core/rpc/channel.ts"
 import type { Compression } from "../../core/rpc/compression.ts"
 import * as Deadline from "../../core/rpc/deadline.ts"
-import type { RpcError } from "../../core/rpc/error.ts"
-import { descriptorOf } from "../method.ts"
+import { RpcError } from "../../core/rpc/error.ts"
+import { type DescMethod, descriptorOf } from "../method.ts"
 import { detailTypes, fromConnectError } from "./error.ts"
 import { fromHeaders, toHeaders } from "./headers.ts"
+
+// The codes of node's errors about a connection that is gone.
+const lostCodes: ReadonlySet<unknown> = new Set(["ECONNRESET", "EPIPE", "ERR_HTTP2_GOAWAY_SESSION"])
+
+// A lost connection shows in many ways, by runtime and moment: as a stream that was cancelled though nobody did, or as
+// an error of the socket. gRPC has one code for them all, which tells callers that they may try again.
+const isLost = (error: RpcError): boolean =>
+  (error.code === "cancelled" && error.message.startsWith("http/2 stream closed")) ||
+  error.message.endsWith("NGHTTP2_REFUSED_STREAM") ||
+  (error.cause instanceof Error && "code" in error.cause && lostCodes.has(error.cause.code))
+
+const toRpcError = (reason: unknown, desc: DescMethod): RpcError => {
+  const error = fromConnectError(reason, detailTypes(desc.parent.file))
+  return isLost(error) ? new RpcError({ code: "unavailable", message: "the connection was lost", cause: error }) : error
+}
 
 // A grpc-timeout has eight digits; 27 hours of milliseconds are as good as any deadline that far away.
 const maxTimeoutMillis = 99_999_999
@@ -37,7 +52,7 @@ export const connector = (transport: (compression: Compression | undefined) => T
               toHeaders(call.metadata),
               request as MessageInitShape<DescMessage>,
             ),
-          catch: (reason) => fromConnectError(reason, detailTypes(desc.parent.file)),
+          catch: (reason) => toRpcError(reason, desc),
         }),
       ),
       Effect.map((response) => {
@@ -52,17 +67,21 @@ export const connector = (transport: (compression: Compression | undefined) => T
     const desc = descriptorOf(call.method)
     // Connect-ES would hide why our own requests failed: that is what the caller has to hear.
     let failed: RpcError | undefined
-    const toError = (reason: unknown) => failed ?? fromConnectError(reason, detailTypes(desc.parent.file))
-    const sent = Stream.toAsyncIterable(
-      Stream.tapError(requests, (error) =>
-        Effect.sync(() => {
-          failed = error
-        }),
-      ),
+    const toError = (reason: unknown) => failed ?? toRpcError(reason, desc)
+    const watched = Stream.tapError(requests, (error) =>
+      Effect.sync(() => {
+        failed = error
+      }),
     )
     return Stream.unwrap(
       Effect.gen(function* () {
         const timeout = yield* timeoutOf(call)
+        // The requests end with the call: Connect-ES may leave them waiting for their next one.
+        const iterator = yield* Effect.acquireRelease(
+          Effect.sync(() => Stream.toAsyncIterable(watched)[Symbol.asyncIterator]()),
+          (running) => Effect.promise(async () => running.return?.()),
+        )
+        const sent: AsyncIterable<unknown> = { [Symbol.asyncIterator]: () => iterator }
         // Aborted when the stream's scope closes: whoever leaves it cancels the call.
         const signal = yield* Effect.abortSignal
         const response = yield* Effect.tryPromise({

@@ -2,11 +2,14 @@
  * `RpcError` and the `ConnectError` of Connect-ES, both ways, with details and metadata.
  */
 import {
+  create,
   createRegistry,
   type DescFile,
+  type DescMessage,
   fromBinary,
   fromJson,
   type JsonValue,
+  type Message,
   type Registry,
   toJson,
 } from "@bufbuild/protobuf"
@@ -56,14 +59,18 @@ export const toConnectError = (error: RpcError, types: Registry): ConnectError =
   return connectError
 }
 
+const fromMessage = (desc: DescMessage, message: Message, types: Registry): Detail => {
+  const value = toJson(desc, message, { registry: types })
+  // A message's JSON form is an object but for a few well-known types, such as a Timestamp's text.
+  return { type: desc.typeName, value: typeof value === "object" && value !== null ? value : { value } }
+}
+
 const fromConnectDetail = (detail: ConnectError["details"][number], types: Registry): Detail => {
-  if ("desc" in detail) return { type: detail.desc.typeName, value: detail.value }
+  if ("desc" in detail) return fromMessage(detail.desc, create(detail.desc, detail.value), types)
   const desc = types.getMessage(detail.type)
   if (desc === undefined) return { type: detail.type, value: detail.value }
   try {
-    const value = toJson(desc, fromBinary(desc, detail.value), { registry: types })
-    // A message's JSON form is an object but for a few well-known types, such as a Timestamp's text.
-    return { type: detail.type, value: typeof value === "object" && value !== null ? value : { value } }
+    return fromMessage(desc, fromBinary(desc, detail.value), types)
   } catch {
     // The peer's bytes are not what it says they are: the caller gets them as they came.
     return { type: detail.type, value: detail.value }

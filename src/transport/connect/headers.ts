@@ -8,8 +8,8 @@
 import { decodeBinaryHeader, encodeBinaryHeader } from "@connectrpc/connect"
 import * as Metadata from "../../core/rpc/metadata.ts"
 
-// Set by HTTP servers and proxies of their own accord: no metadata of the call.
-const httpsOwn: ReadonlySet<string> = new Set(["date", "server", "vary", "via"])
+// Set by HTTP servers and proxies of their own accord, or by gRPC-Web: no metadata of the call.
+const notOurs: ReadonlySet<string> = new Set(["date", "server", "vary", "via", "x-grpc-web"])
 
 /** Adds metadata to headers. */
 export const appendTo = (headers: Headers, metadata: Metadata.Metadata): void => {
@@ -28,14 +28,15 @@ export const toHeaders = (metadata: Metadata.Metadata): Headers => {
 export const fromHeaders = (headers: Headers): Metadata.Metadata => {
   const metadata: Array<Metadata.Entry> = []
   headers.forEach((value, key) => {
-    if (Metadata.isReserved(key) || httpsOwn.has(key)) return
+    if (Metadata.isReserved(key) || notOurs.has(key)) return
     if (key.endsWith("-bin")) metadata.push(...binaryValues(key, value))
     else metadata.push([key, value])
   })
   return metadata
 }
 
-const base64 = /^[0-9A-Za-z+/]*={0,2}$/
+// With padding or without; a single character at the end would be less than a byte.
+const base64 = /^([0-9A-Za-z+/]{4})*([0-9A-Za-z+/]{2}(==)?|[0-9A-Za-z+/]{3}=?)?$/
 
 const binaryValues = (key: string, joined: string): ReadonlyArray<Metadata.Entry> =>
   joined

@@ -17,7 +17,7 @@ import * as Metadata from "../../core/rpc/metadata.ts"
 import { type Handler, respond, respondStream, type Service } from "../../core/rpc/service.ts"
 import { type MessageLimits, toConnectLimits } from "../limits.ts"
 import { descriptorOf } from "../method.ts"
-import { toConnectCompression } from "./compression.ts"
+import { nameEncodings, toConnectCompression } from "./compression.ts"
 import { detailTypes, fromConnectError, toConnectError } from "./error.ts"
 import { appendTo, fromHeaders } from "./headers.ts"
 
@@ -38,7 +38,9 @@ const begin = (method: Method, connect: HandlerContext, now: number): CallInfo =
 /**
  * Registers a service with a Connect router. `context` holds what the programs need.
  *
- * @example connectNodeAdapter({ routes: (router) => register(router, service, context) })
+ * @example
+ * const router = createConnectRouter()
+ * register(router, service, context)
  */
 export const register = <D extends DescService, R>(
   router: ConnectRouter,
@@ -51,10 +53,21 @@ export const register = <D extends DescService, R>(
   const start = (handler: Handler<R>, connect: HandlerContext) =>
     begin(handler.method, connect, clock.currentTimeMillisUnsafe())
 
+  // An error that can't be sent, as with a detail that nobody knows, is the program's mistake: the log says which, and
+  // Connect-ES answers "internal error".
+  const sendable = (error: RpcError): ConnectError => {
+    try {
+      return toConnectError(error, types)
+    } catch (reason) {
+      Effect.runForkWith(context)(Effect.logError("an error could not be sent", reason, error))
+      throw reason
+    }
+  }
+
   // What ended a call, as Connect-ES is to throw it. When it cancels a call, its signal has the reason.
   const thrown = (cause: Cause.Cause<RpcError>, { signal }: HandlerContext): ConnectError => {
     const error = Cause.findErrorOption(cause)
-    if (error._tag === "Some") return toConnectError(error.value, types)
+    if (error._tag === "Some") return sendable(error.value)
     return signal.aborted
       ? ConnectError.from(signal.reason)
       : toConnectError(new RpcError({ code: "cancelled", message: "the call was interrupted" }), types)
@@ -130,6 +143,7 @@ export const register = <D extends DescService, R>(
   // `Service.make` has checked the programs' types by this same descriptor.
   router.service(service.descriptor, implementation as Partial<ServiceImpl<D>>, {
     ...toConnectCompression(service.compression),
+    requestGate: nameEncodings(service.compression),
     ...toConnectLimits(limits),
   })
 }

@@ -47,9 +47,11 @@ export const listen = Effect.fnUntraced(function* (
   interrupt: () => void,
   { host = "127.0.0.1", port = 8080, grace = "10 seconds" }: ListenOptions,
 ): Effect.fn.Return<Listening, ListenError, Scope.Scope> {
-  const sockets = new Set<net.Socket>()
+  // Each open socket, and how it is closed without cutting off what has been written to it.
+  const sockets = new Map<net.Socket, () => void>()
   const sessions = new Set<http2.ServerHttp2Session>()
   const idle = yield* Deferred.make<void>()
+  const closed = yield* Deferred.make<void>()
   let running = 0
   let draining = false
 
@@ -64,6 +66,8 @@ export const listen = Effect.fnUntraced(function* (
       running -= 1
       if (draining && running === 0) Deferred.doneUnsafe(idle, Effect.void)
     })
+    // An answer may come before the end of its request, whose rest nobody reads then: the connection would stand still.
+    response.once("finish", () => ("stream" in request ? request.stream : request).resume())
     handle(request, response)
   }
 
@@ -71,6 +75,8 @@ export const listen = Effect.fnUntraced(function* (
     { headersTimeout: headersTimeoutMillis, requestTimeout: 0, keepAliveTimeout: headersTimeoutMillis },
     count,
   )
+  // Its connections are handed to it, and Deno ends those of a server that doesn't listen after one answer.
+  Object.defineProperty(http1Server, "listening", { get: () => !draining })
   const http2Server = http2.createServer(count)
   http2Server.on("session", (session) => {
     sessions.add(session)
@@ -80,8 +86,11 @@ export const listen = Effect.fnUntraced(function* (
   http2Server.on("sessionError", () => {})
 
   const accept = (socket: net.Socket) => {
-    sockets.add(socket)
-    socket.once("close", () => sockets.delete(socket))
+    sockets.set(socket, () => socket.destroy())
+    socket.once("close", () => {
+      sockets.delete(socket)
+      if (draining && sockets.size === 0) Deferred.doneUnsafe(closed, Effect.void)
+    })
     // A peer that goes away without a word: "close" follows.
     socket.on("error", () => {})
     socket.setNoDelay(true)
@@ -92,11 +101,20 @@ export const listen = Effect.fnUntraced(function* (
       if (first.length < preface.length && preface.startsWith(first)) return
       socket.off("data", sniff)
       socket.setTimeout(0)
-      socket.pause()
-      socket.unshift(Buffer.from(first, "latin1"))
-      const server = first.startsWith(preface) ? http2Server : http1Server
-      server.emit("connection", socket)
-      socket.resume()
+      const begun = Buffer.from(first, "latin1")
+      if (first.startsWith(preface)) {
+        // A session writes past its socket's own buffer, and closes the socket itself when it has closed.
+        sockets.set(socket, () => {})
+        socket.pause()
+        socket.unshift(begun)
+        http2Server.emit("connection", socket)
+        socket.resume()
+      } else {
+        sockets.set(socket, () => socket.destroySoon())
+        http1Server.emit("connection", socket)
+        // Pushed back it would come late: Deno reads what follows past the socket's own buffer.
+        socket.emit("data", begun)
+      }
     }
     socket.on("data", sniff)
   }
@@ -120,7 +138,10 @@ export const listen = Effect.fnUntraced(function* (
           yield* Effect.timeoutOption(Deferred.await(idle), "1 second")
         }
       }
-      for (const socket of sockets) socket.destroy()
+      for (const close of sockets.values()) close()
+      // An answer counts as done before its last bytes have left.
+      if (sockets.size > 0) yield* Effect.timeoutOption(Deferred.await(closed), "1 second")
+      for (const socket of sockets.keys()) socket.destroy()
     }),
   )
 
@@ -134,6 +155,8 @@ const listenError = (host: string, port: number, cause: NodeJS.ErrnoException): 
     EADDRINUSE: "another process listens there already: end it, or choose another port",
     EACCES: "this user may not listen there: choose a port above 1023",
     EADDRNOTAVAIL: "this machine has no such address: choose another host",
+    // Deno's word for the same.
+    EINVAL: "this machine has no such address: choose another host",
     ENOTFOUND: "there is no such host name: choose another host",
   }
   return new ListenError({
