@@ -10,7 +10,14 @@ import { unimplemented } from "../core/rpc/service.ts"
 import { toNodeHandler } from "./connect/node.ts"
 import { peerKey, register } from "./connect/routes.ts"
 import type { MessageLimits } from "./limits.ts"
-import { type ListenError, type Listening, type ListenOptions, listen, type RequestHandler } from "./net/listen.ts"
+import {
+  authority,
+  type ListenError,
+  type Listening,
+  type ListenOptions,
+  listen,
+  type RequestHandler,
+} from "./net/listen.ts"
 
 export interface ServeOptions extends ListenOptions, MessageLimits {}
 
@@ -46,10 +53,8 @@ export const serve = Effect.fnUntraced(function* <R>(
   })
   const interrupt = () => shutdown.abort(new ConnectError("the server is shutting down", Code.Unavailable))
   const listening = yield* listen(handle, interrupt, options)
-  return { ...listening, url: `http://${hostInUrl(listening.host)}:${listening.port}` }
+  return { ...listening, url: `http://${authority(listening.host, listening.port)}` }
 })
-
-const hostInUrl = (host: string): string => (host.includes(":") ? `[${host}]` : host)
 
 // gRPC has a status of its own for a method that isn't there; for all others it is HTTP's.
 const notFound: RequestHandler = (request, response) => {

@@ -48,6 +48,8 @@ const events = ["readable", "end", "error", "close"]
  * leaves its errors without a listener then, which ends the process.
  */
 export const dial = (origin: string): Dialed => {
+  // Said in each request, since Deno leaves out the brackets of an IPv6 address.
+  const { host } = new URL(origin)
   const sessions = new Set<http2.ClientHttp2Session>()
   let current: Promise<http2.ClientHttp2Session> | undefined
   let closed = false
@@ -81,7 +83,7 @@ export const dial = (origin: string): Dialed => {
       current ??= open()
       const session = await current
       if (session.closed || session.destroyed) throw new ConnectError("the connection was lost", Code.Unavailable)
-      const stream = session.request({ ...headers, ":method": method, ":path": path }, options)
+      const stream = session.request({ ...headers, ":authority": host, ":method": method, ":path": path }, options)
       return Object.assign(stream, { [Symbol.asyncIterator]: () => chunks(stream) })
     },
     notifyResponseByteRead: () => {},

@@ -22,6 +22,9 @@ export interface ListenOptions {
   readonly grace?: Duration.Input
 }
 
+/** Host and port as they stand in a URL. */
+export const authority = (host: string, port: number): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
+
 export interface Listening {
   readonly host: string
   readonly port: number
@@ -67,7 +70,8 @@ export const listen = Effect.fnUntraced(function* (
       if (draining && running === 0) Deferred.doneUnsafe(idle, Effect.void)
     })
     // An answer may come before the end of its request, whose rest nobody reads then: the connection would stand still.
-    response.once("finish", () => ("stream" in request ? request.stream : request).resume())
+    if ("stream" in request) request.stream.once("finish", () => request.stream.removeAllListeners("data").resume())
+    else response.once("finish", () => request.resume())
     handle(request, response)
   }
 
@@ -150,7 +154,7 @@ export const listen = Effect.fnUntraced(function* (
 })
 
 const listenError = (host: string, port: number, cause: NodeJS.ErrnoException): ListenError => {
-  const address = `${host}:${port}`
+  const address = authority(host, port)
   const why: Partial<Record<string, string>> = {
     EADDRINUSE: "another process listens there already: end it, or choose another port",
     EACCES: "this user may not listen there: choose a port above 1023",

@@ -1,0 +1,250 @@
+import assert from "node:assert/strict"
+import * as net from "node:net"
+import { describe } from "node:test"
+import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
+import { ListenError, type ListenOptions, listen, type RequestHandler } from "../../../src/transport/net/listen.ts"
+import { test } from "../../effect.ts"
+import { http1, http2Requests, http2Session, ownScope, request1, request2, requests2, wire } from "../support.ts"
+
+/** Answers with the version of HTTP it was asked in. */
+const tellVersion: RequestHandler = (request, response) => {
+  request.resume()
+  response.end(request.httpVersion)
+}
+
+const open = (handle: RequestHandler = tellVersion, options: ListenOptions = {}, interrupt = () => {}) =>
+  listen(handle, interrupt, { port: 0, ...options })
+
+const version = `${1.1}`
+
+describe("one port", () => {
+  test("serves HTTP/1.1 and HTTP/2, at the same time and again and again", () =>
+    Effect.gen(function* () {
+      const address = yield* open()
+      const first = yield* http1(address)
+      const second = yield* http2Requests(address)
+      for (const path of ["/a", "/b", "/c"]) {
+        const answers = yield* Effect.all([first({ ":path": path }, "body"), second({ ":path": path }, "body")], {
+          concurrency: "unbounded",
+        })
+        assert.deepEqual(
+          answers.map(({ status, body }) => [status, `${body}`]),
+          [
+            [200, "1.1"],
+            [200, "2.0"],
+          ],
+        )
+      }
+    }))
+
+  test("takes either HTTP byte by byte", () =>
+    Effect.gen(function* () {
+      const address = yield* open()
+      const other = yield* http1(address)
+      const headers = { ":authority": "localhost" }
+      const settings = "\0\0\0\x04"
+      for (const [request, begins, answer] of [
+        [request1({ ":method": "PUT" }, "x"), "HTTP/1.1 200 OK\r\n", "1.1"],
+        [request1({ ":method": "PROPFIND" }, "x"), "HTTP/1.1 200 OK\r\n", "1.1"],
+        [request2(headers, "x"), settings, "2.0"],
+      ] as const) {
+        const { send, receive } = yield* wire(address)
+        for (const [index, byte] of request.entries()) {
+          yield* send(new Uint8Array([byte]))
+          // Once another request has been answered, the server has read this byte alone.
+          if (index < 10) yield* other({})
+        }
+        const received = yield* receive((all) => (all.includes(answer, begins.length) ? all : undefined))
+        assert.equal(received.toString("latin1", 0, begins.length), begins)
+      }
+    }))
+
+  test("closes the socket of who speaks neither, and leaves all others alone", () =>
+    Effect.gen(function* () {
+      const address = yield* open()
+      const others = [yield* http1(address), yield* http2Requests(address)]
+      const ask = Effect.all(others.map((other) => other({})))
+      yield* ask
+      for (const garbage of [
+        "PRI",
+        "PRIX * HTTP/2.0\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\ngarbage that is no frame of any kind",
+        "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        "no request\r\n\r\n",
+        new Uint8Array(1000),
+      ]) {
+        const { send, closed, socket } = yield* wire(address)
+        yield* send(garbage)
+        if (garbage === "PRI") socket.end()
+        yield* closed
+      }
+      assert.equal((yield* ask).length, 2)
+    }))
+
+  test("bears connections that say nothing, say half, or go away in the middle", () =>
+    Effect.gen(function* () {
+      const address = yield* open()
+      const whole = request1({}, "body")
+      for (const some of ["", "P", whole.subarray(0, 30), whole.subarray(0, whole.length - 2)]) {
+        for (const leave of ["end", "destroy", "resetAndDestroy"] as const) {
+          const { send, socket } = yield* wire(address)
+          yield* send(some)
+          socket[leave]()
+        }
+        const { send } = yield* wire(address)
+        yield* send(some)
+      }
+      const request = yield* http1(address)
+      assert.equal(`${(yield* request({})).body}`, version)
+    }))
+
+  test("is told when 0 was asked for, and is on this machine alone if nothing was", () =>
+    Effect.gen(function* () {
+      const { host, port } = yield* open()
+      assert.equal(host, "127.0.0.1")
+      assert.ok(port > 0)
+    }))
+
+  test("that is taken fails with its address and what to do", () =>
+    Effect.gen(function* () {
+      const { port } = yield* open()
+      const error = yield* Effect.flip(open(tellVersion, { port }))
+      assert.ok(error instanceof ListenError)
+      assert.equal(error.address, `127.0.0.1:${port}`)
+      assert.equal(
+        error.message,
+        `cannot listen on 127.0.0.1:${port}: another process listens there already: end it, or choose another port`,
+      )
+    }))
+
+  test("on an address that this machine doesn't have fails with that address", () =>
+    Effect.gen(function* () {
+      // 192.0.2.0/24 is for documentation: no machine has it.
+      const { message } = yield* Effect.flip(open(tellVersion, { host: "192.0.2.1" }))
+      assert.match(message, /^cannot listen on 192\.0\.2\.1:0: this machine has no such address: .+$/)
+    }))
+})
+
+/** A handler whose answers wait until the test lets them go. */
+const held = Effect.gen(function* () {
+  const arrived = yield* Deferred.make<void>()
+  const go = yield* Deferred.make<string | Buffer>()
+  const handle: RequestHandler = (request, response) => {
+    request.resume()
+    Deferred.doneUnsafe(arrived, Effect.void)
+    void Effect.runPromise(Deferred.await(go)).then((body) => response.end(body))
+  }
+  return { arrived: Deferred.await(arrived), answer: (body: string | Buffer) => Deferred.succeed(go, body), handle }
+})
+
+const refused = ({ host, port }: { readonly host: string; readonly port: number }) =>
+  Effect.callback<string>((resume) => {
+    const socket = net.connect({ host, port }, () => resume(Effect.succeed("connected")))
+    socket.on("error", (error: NodeJS.ErrnoException) => resume(Effect.succeed(error.code ?? "")))
+    return Effect.sync(() => socket.destroy())
+  })
+
+const get2 = request2({ ":authority": "localhost" }, "")
+
+describe("closing", () => {
+  test("is done at once with connections that wait for nothing, and refuses new ones", () =>
+    Effect.gen(function* () {
+      const scope = yield* ownScope
+      const address = yield* Scope.provide(open(tellVersion, { grace: "1 hour" }), scope)
+      yield* (yield* http1(address))({})
+      yield* (yield* http2Requests(address))({})
+      yield* wire(address)
+      yield* (yield* wire(address)).send("P")
+      yield* Scope.close(scope, Exit.void)
+      assert.equal(yield* refused(address), "ECONNREFUSED")
+    }))
+
+  for (const [http, request] of [
+    ["HTTP/1.1", request1({})],
+    ["HTTP/2", get2],
+  ] as const) {
+    test(`waits for an answer over ${http}, however large, and takes no more calls meanwhile`, () =>
+      Effect.gen(function* () {
+        const scope = yield* ownScope
+        const { arrived, answer, handle } = yield* held
+        const address = yield* Scope.provide(open(handle, { grace: "1 hour" }), scope)
+        const { send, closed } = yield* wire(address)
+        // The widest windows: all of the answer leaves the server's HTTP/2 at once, and waits in its socket.
+        yield* send(http === "HTTP/2" ? widen(request) : request)
+        yield* arrived
+        const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+        yield* Effect.yieldNow
+        assert.equal(yield* refused(address), "ECONNREFUSED")
+        yield* answer(Buffer.alloc(10_000_000, "x"))
+        const received = yield* closed
+        assert.ok(received.length > 10_000_000, `${received.length}`)
+        yield* Fiber.join(closing)
+      }))
+  }
+
+  test("answers 503 to requests on the connections that are still open", () =>
+    Effect.gen(function* () {
+      const scope = yield* ownScope
+      const { arrived, answer, handle } = yield* held
+      const address = yield* Scope.provide(open(handle, { grace: "1 hour" }), scope)
+      const other = yield* http1(address)
+      const running = yield* Effect.forkChild((yield* http1(address))({}))
+      yield* arrived
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      yield* Effect.yieldNow
+      assert.equal((yield* other({})).status, 503)
+      yield* answer("late")
+      assert.equal(`${(yield* Fiber.join(running)).body}`, "late")
+      yield* Fiber.join(closing)
+    }))
+
+  test("tells HTTP/2 clients to go away", () =>
+    Effect.gen(function* () {
+      const scope = yield* ownScope
+      const { arrived, answer, handle } = yield* held
+      const address = yield* Scope.provide(open(handle), scope)
+      const session = yield* http2Session(address)
+      const away = Effect.callback<number>((resume) => {
+        session.once("goaway", (code) => resume(Effect.succeed(code)))
+      })
+      yield* Effect.forkChild(requests2(session)({}))
+      yield* arrived
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      assert.equal(yield* away, 0)
+      yield* answer("")
+      yield* Fiber.join(closing)
+    }))
+
+  test("interrupts what runs on after the grace, and lets it answer still", () =>
+    Effect.gen(function* () {
+      const scope = yield* ownScope
+      const { arrived, answer, handle } = yield* held
+      const interrupt = () => void Effect.runFork(answer("interrupted"))
+      const address = yield* Scope.provide(open(handle, { grace: "10 millis" }, interrupt), scope)
+      const running = yield* Effect.forkChild((yield* http1(address))({}))
+      yield* arrived
+      yield* Scope.close(scope, Exit.void)
+      assert.equal(`${(yield* Fiber.join(running)).body}`, "interrupted")
+    }))
+
+  test("closes the connections even of a call that doesn't end when it is interrupted", () =>
+    Effect.gen(function* () {
+      const scope = yield* ownScope
+      const { arrived, handle } = yield* held
+      const address = yield* Scope.provide(open(handle, { grace: 0 }), scope)
+      const { send, closed } = yield* wire(address)
+      yield* send(request1({}))
+      yield* arrived
+      yield* Scope.close(scope, Exit.void)
+      assert.equal((yield* closed).length, 0)
+    }))
+})
+
+/** The request with windows of 1 GiB for its connection and its streams. */
+const widen = (request: Buffer): Buffer => {
+  const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".length
+  const gibibyte = Buffer.of(0x40, 0, 0, 0)
+  const settings = Buffer.concat([Buffer.of(0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4), gibibyte])
+  const window = Buffer.concat([Buffer.of(0, 0, 4, 8, 0, 0, 0, 0, 0), gibibyte])
+  return Buffer.concat([request.subarray(0, preface), settings, window, request.subarray(preface + 9)])
+}

@@ -1,0 +1,183 @@
+import assert from "node:assert/strict"
+import { describe } from "node:test"
+import { create, createFileRegistry } from "@bufbuild/protobuf"
+import { FileDescriptorProtoSchema, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt"
+import { Context, Deferred, Effect, Result } from "effect"
+import { intercept } from "../../src/core/layers/intercept.ts"
+import { Call } from "../../src/core/rpc/call.ts"
+import { RpcError } from "../../src/core/rpc/error.ts"
+import { fromHandlers } from "../../src/core/rpc/service.ts"
+import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
+import { protoMethod } from "../../src/transport/method.ts"
+import { ListenError } from "../../src/transport/net/listen.ts"
+import { serve } from "../../src/transport/server.ts"
+import * as Service from "../../src/transport/service.ts"
+import { test } from "../effect.ts"
+import {
+  bytes,
+  calculator,
+  dial,
+  envelope,
+  http1,
+  http2Requests,
+  http2Session,
+  pi,
+  request999,
+  requests2,
+  start,
+  withLog,
+} from "./support.ts"
+
+const json = { "content-type": "application/json" }
+
+/** A service of its own package: `other.Echo/Say`. */
+const echo = createFileRegistry(
+  create(FileDescriptorProtoSchema, {
+    name: "other.proto",
+    package: "other",
+    syntax: "proto3",
+    dependency: ["google/protobuf/wrappers.proto"],
+    service: [
+      {
+        name: "Echo",
+        method: [
+          { name: "Say", inputType: ".google.protobuf.StringValue", outputType: ".google.protobuf.StringValue" },
+        ],
+      },
+    ],
+  }),
+  () => file_google_protobuf_wrappers,
+).getService("other.Echo")
+
+describe("a server", () => {
+  test("says where it is, and is there", () =>
+    Effect.gen(function* () {
+      const server = yield* start(pi)
+      assert.equal(server.url, `http://127.0.0.1:${server.port}`)
+      assert.equal((yield* (yield* http1(server))(json, '{"n":1}')).status, 200)
+    }))
+
+  test("puts an IPv6 address into brackets, or fails where there is none", () =>
+    Effect.gen(function* () {
+      const listened = yield* Effect.result(serve(pi, { host: "::1", port: 0 }))
+      if (Result.isFailure(listened)) {
+        assert.ok(listened.failure instanceof ListenError)
+        assert.match(listened.failure.message, /^cannot listen on \[::1\]:0: /)
+        return
+      }
+      assert.equal(listened.success.url, `http://[::1]:${listened.success.port}`)
+      const taken = yield* Effect.flip(serve(pi, { host: "::1", port: listened.success.port }))
+      assert.equal(taken.address, `[::1]:${listened.success.port}`)
+      const client = yield* dial(listened.success)
+      assert.ok((yield* client.calc({ n: 1 })).value > 2)
+    }))
+
+  test("serves several services, each inside its own layers", () =>
+    Effect.gen(function* () {
+      assert.ok(echo?.methods[0] !== undefined)
+      const refuse = intercept(() => Effect.fail(new RpcError({ code: "permission_denied", message: "no" })))
+      const say = { method: protoMethod(echo.methods[0]), kind: "unary" as const, run: Effect.succeed }
+      const other = fromHandlers(echo, [say])
+      const request = yield* http1(yield* start([pi.pipe(refuse), other]))
+      assert.equal((yield* request(json, '{"n":1}')).status, 403)
+      const said = yield* request({ ...json, ":path": "/other.Echo/Say" }, '"hello"')
+      assert.deepEqual([said.status, `${said.body}`], [200, '"hello"'])
+    }))
+
+  test("runs programs in the context that it was started in", () =>
+    Effect.gen(function* () {
+      class Factor extends Context.Service<Factor, number>()("Factor") {}
+      const service = Service.partial(PiCalculator, {
+        calc: ({ n }) => Effect.map(Factor, (factor) => ({ value: n * factor })),
+      })
+      const client = yield* dial(yield* Effect.provideService(start(service), Factor, 3))
+      assert.equal((yield* client.calc({ n: 7 })).value, 21)
+    }))
+
+  test("answers unimplemented for a method that has no program, and goes on", () =>
+    Effect.gen(function* () {
+      const client = yield* dial(yield* start(Service.partial(PiCalculator, { calc: calculator.calc })))
+      assert.equal((yield* Effect.flip(client.report({}))).code, "unimplemented")
+      assert.ok((yield* client.calc({ n: 1 })).value > 2)
+    }))
+
+  test("tells programs the address of each peer, which differs by connection and not by HTTP", () =>
+    Effect.gen(function* () {
+      const peers: Array<string | undefined> = []
+      const look = Effect.map(Call, ({ peer }) => ({ value: peers.push(peer.address) }))
+      const server = yield* start(Service.partial(PiCalculator, { calc: () => look }))
+      for (const open of [http1, http2Requests]) {
+        const request = yield* open(server)
+        yield* request(json, "{}")
+        yield* request(json, "{}")
+      }
+      const [first, second, third, fourth] = peers
+      assert.deepEqual([first, third], [second, fourth])
+      assert.notEqual(first, third)
+      for (const peer of peers) assert.match(peer ?? "", /^127\.0\.0\.1:\d+$/)
+    }))
+
+  test("lets out nothing of a program that died: not in body, headers or trailers", () =>
+    withLog((lines) =>
+      Effect.gen(function* () {
+        const service = Service.make(PiCalculator, {
+          ...calculator,
+          calc: () => Effect.die(new Error("secret at /home/me")),
+        })
+        const server = yield* start(service)
+        const [one, two] = [yield* http1(server), yield* http2Requests(server)]
+        const asked = [
+          yield* one(json, "{}"),
+          yield* two(json, "{}"),
+          yield* one({ "content-type": "application/grpc-web" }, envelope(request999)),
+          yield* two({ "content-type": "application/grpc" }, envelope(request999)),
+        ]
+        for (const answer of asked) {
+          const all = `${JSON.stringify([answer.headers, answer.trailers])} ${answer.body}`
+          assert.match(decodeURI(all), /internal error/)
+          assert.doesNotMatch(all, /secret|home|\.ts/)
+        }
+        assert.equal(lines.filter((line) => line.includes("secret at /home/me")).length, asked.length)
+      }),
+    ))
+
+  test("ends the program of a raw client that resets its stream, and of one that closes its connection", () =>
+    Effect.gen(function* () {
+      for (const leave of ["reset", "close"]) {
+        const begun = yield* Deferred.make<void>()
+        const ended = yield* Deferred.make<void>()
+        const service = Service.make(PiCalculator, {
+          ...calculator,
+          calc: () =>
+            Effect.ensuring(
+              Effect.andThen(Deferred.succeed(begun, undefined), Effect.never),
+              Deferred.succeed(ended, undefined),
+            ),
+        })
+        const session = yield* http2Session(yield* start(service))
+        const fiber = yield* Effect.forkChild(requests2(session)(json, bytes("{}")))
+        yield* Deferred.await(begun)
+        if (leave === "reset") fiber.interruptUnsafe()
+        else session.destroy()
+        yield* Deferred.await(ended)
+      }
+    }))
+
+  test("ends a call by the deadline that its client sent, though the client waits on", () =>
+    Effect.gen(function* () {
+      const running = new Set<object>()
+      const calc = (request: object) =>
+        Effect.acquireUseRelease(
+          Effect.sync(() => running.add(request)),
+          () => Effect.never,
+          () => Effect.sync(() => running.delete(request)),
+        )
+      const server = yield* start(Service.make(PiCalculator, { ...calculator, calc }))
+      const grpc = { "content-type": "application/grpc", "grpc-timeout": "20m" }
+      const answer = yield* (yield* http2Requests(server))(grpc, envelope(request999))
+      assert.equal(answer.trailers["grpc-status"], "4")
+      const unary = yield* (yield* http1(server))({ ...json, "connect-timeout-ms": "20" }, "{}")
+      assert.deepEqual([unary.status, JSON.parse(`${unary.body}`).code], [504, "deadline_exceeded"])
+      assert.equal(running.size, 0)
+    }))
+})
