@@ -53,7 +53,7 @@ if (suite === undefined) {
 const out = mkdtempSync(join(tmpdir(), "basel-tests-"))
 const [command = "", ...args] = suite(out)
 // The runtimes are dependencies of the project; those that the machine has come second.
-const path = [join(root, "node_modules", ".bin"), process.env["PATH"]].join(delimiter)
+const path = [join(root, "node_modules", ".bin"), process.env.PATH].join(delimiter)
 const { status } = spawnSync(command, args, { cwd: root, stdio: "inherit", env: { ...process.env, PATH: path } })
 
 let passed = 0

@@ -6,12 +6,12 @@ import type { CommonTransportOptions } from "@connectrpc/connect/protocol"
 import { createTransport as createConnectTransport } from "@connectrpc/connect/protocol-connect"
 import { createTransport as createGrpcTransport } from "@connectrpc/connect/protocol-grpc"
 import { createTransport as createGrpcWebTransport } from "@connectrpc/connect/protocol-grpc-web"
-import { createNodeHttpClient } from "@connectrpc/connect-node"
 import { Data, Effect, type Scope } from "effect"
 import { type Channel, fromConnector } from "../core/rpc/channel.ts"
 import type { Compression } from "../core/rpc/compression.ts"
 import { toConnectCompression } from "./connect/compression.ts"
 import { connector } from "./connect/connector.ts"
+import { universalClient } from "./connect/universalClient.ts"
 import { type MessageLimits, toConnectLimits } from "./limits.ts"
 import { dial } from "./net/dial.ts"
 
@@ -63,13 +63,15 @@ export const connect = Effect.fnUntraced(function* (
   address: string,
   { protocol = "grpc", ...limits }: ConnectOptions = {},
 ): Effect.fn.Return<Channel, AddressError, Scope.Scope> {
-  const { origin } = yield* parse(address)
-  const session = yield* Effect.acquireRelease(
-    Effect.sync(() => dial(origin)),
+  const { origin, hostname, port } = yield* parse(address)
+  // A URL has brackets around an IPv6 address, a socket hasn't.
+  const host = hostname.replace(/^\[|\]$/g, "")
+  const line = yield* Effect.acquireRelease(
+    Effect.sync(() => dial(host, port === "" ? 80 : Number(port))),
     (dialed) => Effect.sync(dialed.close),
   )
   const common: CommonTransportOptions = {
-    httpClient: createNodeHttpClient({ httpVersion: "2", sessionProvider: () => session }),
+    httpClient: universalClient(line),
     baseUrl: origin,
     useBinaryFormat: true,
     interceptors: [],

@@ -30,8 +30,10 @@ export const toFetch = Effect.fnUntraced(function* <R>(
   limits: MessageLimits = {},
 ): Effect.fn.Return<FetchHandler, never, Exclude<R, Call>> {
   const context = yield* Effect.context<Exclude<R, Call>>()
-  const router = createConnectRouter({ grpc: false })
-  for (const service of Array.isArray(services) ? services : [services]) register(router, service, context, limits)
+  const router = createConnectRouter()
+  for (const service of Array.isArray(services) ? services : [services]) {
+    register(router, service, context, { ...limits, grpc: false })
+  }
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, createFetchHandler(handler)]))
   return async (request) => {
     const handler = handlers.get(new URL(request.url).pathname)

@@ -1,25 +1,33 @@
 /**
  * `serve`: services on a port, in all of gRPC, gRPC-Web, Connect and JSON, over HTTP/1.1 and HTTP/2.
+ *
+ * gRPC on HTTP/2 goes straight to the programs. Everything else goes through Connect-ES, on the same HTTP/2 or on the
+ * runtime's HTTP/1.1.
  */
 import type { DescService } from "@bufbuild/protobuf"
-import { Code, ConnectError, createConnectRouter, createContextValues } from "@connectrpc/connect"
+import { Code, ConnectError, type ConnectRouter, createConnectRouter } from "@connectrpc/connect"
 import { Effect, type Scope } from "effect"
 import type { Call } from "../core/rpc/call.ts"
 import type { Service } from "../core/rpc/service.ts"
-import { unimplemented } from "../core/rpc/service.ts"
+import { Exchange } from "./connect/exchange.ts"
 import { toNodeHandler } from "./connect/node.ts"
-import { peerKey, register } from "./connect/routes.ts"
+import { register } from "./connect/routes.ts"
+import { GrpcServer } from "./grpc/server.ts"
 import type { MessageLimits } from "./limits.ts"
-import {
-  authority,
-  type ListenError,
-  type Listening,
-  type ListenOptions,
-  listen,
-  type RequestHandler,
-} from "./net/listen.ts"
+import { authority, type Handlers, type ListenError, type Listening, type ListenOptions, listen } from "./net/listen.ts"
+import { NotFound } from "./notFound.ts"
 
-export interface ServeOptions extends ListenOptions, MessageLimits {}
+/** Routes of Connect-ES, as its own adapters take them. */
+export type Routes = (router: ConnectRouter) => void
+
+export interface ServeOptions extends ListenOptions, MessageLimits {
+  /**
+   * Services written for Connect-ES, served beside ours on the same HTTP/2: a user of connect-node keeps its code.
+   *
+   * @example serve([], { routes: (router) => router.service(ElizaService, eliza) })
+   */
+  readonly routes?: Routes
+}
 
 export interface Server extends Listening {
   /** Where clients find it, such as `http://127.0.0.1:8080`. */
@@ -41,34 +49,29 @@ export const serve = Effect.fnUntraced(function* <R>(
   options: ServeOptions = {},
 ): Effect.fn.Return<Server, ListenError, Exclude<R, Call> | Scope.Scope> {
   const context = yield* Effect.context<Exclude<R, Call>>()
+  const all: ReadonlyArray<Service<DescService, R>> = Array.isArray(services) ? services : [services]
   const shutdown = new AbortController()
   const router = createConnectRouter({ shutdownSignal: shutdown.signal })
-  for (const service of Array.isArray(services) ? services : [services]) register(router, service, context, options)
-  const handle = toNodeHandler(router, {
-    contextValues: ({ socket }) =>
-      createContextValues().set(peerKey, {
-        address: socket.remoteAddress === undefined ? undefined : `${socket.remoteAddress}:${socket.remotePort}`,
-      }),
-    fallback: notFound,
-  })
-  const interrupt = () => shutdown.abort(new ConnectError("the server is shutting down", Code.Unavailable))
-  const listening = yield* listen(handle, interrupt, options)
-  return { ...listening, url: `http://${authority(listening.host, listening.port)}` }
-})
-
-// gRPC has a status of its own for a method that isn't there; for all others it is HTTP's.
-const notFound: RequestHandler = (request, response) => {
-  const { message } = unimplemented(request.url?.split("?", 1)[0] ?? "")
-  const contentType = request.headers["content-type"]
-  if (contentType?.startsWith("application/grpc") === true) {
-    // The request's own: gRPC-Web reads no answer in gRPC's.
-    response.setHeader("content-type", contentType)
-    response.setHeader("grpc-status", "12")
-    response.setHeader("grpc-message", encodeURI(message))
-    response.end()
-    return
+  for (const service of all) register(router, service, context, options)
+  options.routes?.(router)
+  const routes = new Map(router.handlers.map((handler) => [handler.requestPath, handler]))
+  // What the programs need is in the context that they are run with.
+  const grpc = new GrpcServer(all as ReadonlyArray<Service<DescService, never>>, context, options)
+  const handlers: Handlers = {
+    http2: (connection, stream, head, peer) => {
+      const path = head.path.split("?", 1)[0] ?? ""
+      const route = routes.get(path)
+      if (grpc.takes(head, path) || (route === undefined && GrpcServer.speaks(head))) {
+        grpc.accept(connection, stream, head, peer)
+      } else {
+        stream.context =
+          route === undefined ? new NotFound(connection, stream) : new Exchange(connection, stream, head, peer, route)
+      }
+    },
+    http1: toNodeHandler(routes),
+    interrupt: () => shutdown.abort(new ConnectError("the server is shutting down", Code.Unavailable)),
   }
-  response.statusCode = 404
-  response.setHeader("content-type", "text/plain; charset=utf-8")
-  response.end("not found: a call is a POST to /package.Service/Method\n")
-}
+  const listening = yield* listen(handlers, options)
+  const scheme = options.tls === undefined ? "http" : "https"
+  return { ...listening, url: `${scheme}://${authority(listening.host, listening.port)}` }
+})

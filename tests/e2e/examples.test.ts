@@ -20,7 +20,7 @@ test("custom errors reach the client in all three ways", () =>
     assert.match(stdout, /code: +failed_precondition/)
     assert.match(stdout, /message: +something happened/)
     assert.match(stdout, /x-biz-err-code.*10086/)
-    assert.match(stdout, /field: +n\nreason: +BAD_TASTE\nretry in: +1.5s/)
+    assert.match(stdout, /field: +n\nreason: +BAD_TASTE\nretry in: +1\.500s/)
   }))
 
 test("the edge handler answers Connect JSON and gRPC-Web under the runtime's own server", () =>

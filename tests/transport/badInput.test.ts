@@ -70,9 +70,21 @@ const envelopes: Readonly<Record<string, Bad>> = {
     status: 12,
     says: /extra input message/,
   },
-  "a message that is no protobuf": { body: envelope(bytes("\xff\xff\xff")), status: 13, says: /parse binary/ },
-  "an envelope cut off in its message": { body: envelope(request999).subarray(0, 6), status: 3, says: /incomplete/ },
-  "an envelope cut off in its length": { body: envelope(request999).subarray(0, 3), status: 3, says: /incomplete/ },
+  "a message that is no protobuf": {
+    body: envelope(bytes("\xff\xff\xff")),
+    status: 13,
+    says: /parse binary|is no pi\.PiRequest/,
+  },
+  "an envelope cut off in its message": {
+    body: envelope(request999).subarray(0, 6),
+    status: 3,
+    says: /incomplete|ends within a message/,
+  },
+  "an envelope cut off in its length": {
+    body: envelope(request999).subarray(0, 3),
+    status: 3,
+    says: /incomplete|ends within a message/,
+  },
   "a message that says it is over 4 MiB": {
     body: new Uint8Array([0, 0, 64, 0, 1]),
     status: 8,
@@ -117,7 +129,7 @@ const unary: Readonly<Record<string, Bad>> = {
     headers: { "content-type": "application/proto" },
     body: "\xff\xff",
     status: 500,
-    says: /parse binary/,
+    says: /parse binary|is no pi\.PiRequest/,
   },
   "another content type": { headers: { "content-type": "text/plain" }, status: 415 },
   "a timeout that is none": { headers: { "connect-timeout-ms": "abc" }, status: 400, says: /timeout/ },
@@ -244,15 +256,8 @@ describe("bad input", () => {
         const headers = { "content-type": contentType, ":path": "/nope.Nope/Nope" }
         const answer = yield* request(headers, envelope(request999))
         assert.deepEqual([answer.status, answer.headers["content-type"]], [200, contentType])
-        assert.equal(answer.headers["grpc-message"], "/nope.Nope/Nope%20is%20not%20served%20here")
+        assert.equal(decodeURI(String(answer.headers["grpc-message"])), "/nope.Nope/Nope is not served here")
       }
-    }))
-
-  test("in a bidi stream over HTTP/1.1, which can't carry it, is told to use another version", () =>
-    Effect.gen(function* () {
-      const request = yield* http1(yield* start(pi))
-      const headers = { ":path": "/pi.PiCalculator/CalcStream", "content-type": "application/connect+json" }
-      assert.equal((yield* request(headers, "")).status, 505)
     }))
 
   test("in the host ends no more than that request", () =>

@@ -21,6 +21,15 @@ export interface Method {
 export interface Peer {
   /** Host and port of the other side; `undefined` where there is none, as in memory or at the edge. */
   readonly address: string | undefined
+  /** What its certificate says of it; only where there is one, and it has been checked. */
+  readonly identity?: Identity
+}
+
+export interface Identity {
+  /** The subject's common name. */
+  readonly subject: string
+  /** Its alternative names as OpenSSL writes them, such as `DNS:a.example, URI:spiffe://b`. */
+  readonly names: string | undefined
 }
 
 /** What the server sends beside the messages. On a client it fills as it arrives. */

@@ -100,3 +100,15 @@ export const respondStream = <R>(
     ? Stream.catchCause(serve(call), (cause) => Stream.fromEffect(hideDefects(call.method)(cause)))
     : aroundStream(whole(service), call, serve)
 }
+
+/**
+ * The same for a transport that takes answers as they come: `emit` gets each array of them, and the program goes on when
+ * it ends. The effect ends with the call.
+ */
+export const respondEach = <R>(
+  service: Layered,
+  call: CallInfo,
+  program: Stream.Stream<unknown, RpcError, R>,
+  emit: (answers: ReadonlyArray<unknown>) => Effect.Effect<void, RpcError>,
+): Effect.Effect<void, RpcError, Exclude<R, Call>> =>
+  whole(service)(call, (inner) => Stream.runForEachArray(Stream.provideService(program, Call, inner), emit))

@@ -1,48 +1,71 @@
 /**
- * The handlers of a Connect router for requests of `node:http` and `node:http2`.
+ * Handlers of a Connect router for requests of `node:http`.
  *
  * Connect-ES has an adapter of its own. What that throws ends the process, and it prints an error for each client that
  * goes away in the middle of an answer, by the way Deno tells it.
  */
-import type { ConnectRouter, ContextValues } from "@connectrpc/connect"
+import type * as http from "node:http"
+import { createContextValues } from "@connectrpc/connect"
+import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol"
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node"
-import type { RequestHandler } from "../net/listen.ts"
+import { unimplemented } from "../../core/rpc/service.ts"
+import { encodeMessage } from "../grpc/status.ts"
+import { addressOf } from "../net/listen.ts"
+import { answerNotFound } from "../notFound.ts"
+import { peerKey } from "./routes.ts"
 
-type Request = Parameters<RequestHandler>[0]
-
-export interface NodeHandlerOptions {
-  readonly contextValues: (request: Request) => ContextValues
-  /** Answers requests for paths that the router doesn't have. */
-  readonly fallback: RequestHandler
-}
-
-export const toNodeHandler = (
-  router: ConnectRouter,
-  { contextValues, fallback }: NodeHandlerOptions,
-): RequestHandler => {
-  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]))
-
-  // Throws where a request's Host is missing or no host: Connect-ES wants a whole URL.
-  const read = (...[request, response]: Parameters<RequestHandler>) => {
-    try {
-      return universalRequestFromNodeRequest(request, response, undefined, contextValues(request))
-    } catch {
-      return undefined
-    }
-  }
-
-  return (request, response) => {
-    const handler = handlers.get(request.url?.split("?", 1)[0] ?? "")
-    if (handler === undefined) return fallback(request, response)
+export const toNodeHandler =
+  (routes: ReadonlyMap<string, UniversalHandler>): http.RequestListener =>
+  (request, response) => {
+    const path = request.url?.split("?", 1)[0] ?? ""
+    const handler = routes.get(path)
+    if (handler === undefined) return fallback(path, request, response)
     const call = read(request, response)
     if (call === undefined) {
       response.statusCode = 400
       response.end()
       return
     }
+    response.once("finish", () => drop(request))
     handler(call)
       .then((answer) => universalResponseToNodeResponse(answer, response))
       // Nobody is left to answer: the peer has gone, and its call has been cancelled already.
       .catch(() => response.destroy())
   }
+
+// Throws where a request's Host is missing or no host: Connect-ES wants a whole URL.
+const read = (request: http.IncomingMessage, response: http.ServerResponse): UniversalServerRequest | undefined => {
+  const address = addressOf(request.socket)
+  try {
+    const call = universalRequestFromNodeRequest(
+      request,
+      response,
+      undefined,
+      createContextValues().set(peerKey, { address }),
+    )
+    // Over HTTP/1.1 Connect-ES would refuse all bidi methods. Half duplex, with all requests before the first answer,
+    // they work there too; the version serves for nothing else.
+    return { ...call, httpVersion: "2.0" }
+  } catch {
+    return undefined
+  }
+}
+
+// What is left of a request that was answered early, as one over the limit is: while it lies there, the connection's next
+// request waits behind it.
+const drop = (request: http.IncomingMessage): void => {
+  // Connect-ES leaves its iterator behind, whose listener would keep the stream from flowing.
+  request.removeAllListeners("readable")
+  request.resume()
+}
+
+// gRPC-Web has a status of its own for a method that isn't there.
+const fallback = (path: string, request: http.IncomingMessage, response: http.ServerResponse): void => {
+  const contentType = request.headers["content-type"]
+  if (contentType?.startsWith("application/grpc") !== true) return answerNotFound(response)
+  // The request's own: gRPC-Web reads no answer in gRPC's.
+  response.setHeader("content-type", contentType)
+  response.setHeader("grpc-status", "12")
+  response.setHeader("grpc-message", encodeMessage(unimplemented(path).message))
+  response.end()
 }

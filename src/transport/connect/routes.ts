@@ -5,6 +5,7 @@ import type { DescService } from "@bufbuild/protobuf"
 import {
   ConnectError,
   type ConnectRouter,
+  type ConnectRouterOptions,
   type ContextKey,
   createContextKey,
   type HandlerContext,
@@ -21,6 +22,9 @@ import { nameEncodings, toConnectCompression } from "./compression.ts"
 import { detailTypes, fromConnectError, toConnectError } from "./error.ts"
 import { appendTo, fromHeaders } from "./headers.ts"
 
+// Promises alone never leave the turn: a program that always has an answer ready would keep the event loop for itself.
+const messagesPerTurn = 64
+
 /** Where an adapter puts the peer of a request, which Connect-ES itself has no place for. */
 export const peerKey: ContextKey<Peer> = createContextKey<Peer>({ address: undefined })
 
@@ -35,6 +39,14 @@ const begin = (method: Method, connect: HandlerContext, now: number): CallInfo =
   }
 }
 
+export interface RegisterOptions extends MessageLimits {
+  /** False where HTTP trailers can't be sent, which gRPC needs. Default: true. */
+  readonly grpc?: boolean
+}
+
+// An option of routers that the types of Connect-ES leave out for services, though services obey it.
+const noGrpc: Partial<ConnectRouterOptions> = { grpc: false }
+
 /**
  * Registers a service with a Connect router. `context` holds what the programs need.
  *
@@ -46,7 +58,7 @@ export const register = <D extends DescService, R>(
   router: ConnectRouter,
   service: Service<D, R>,
   context: Context.Context<Exclude<R, Call>>,
-  limits: MessageLimits = {},
+  { grpc = true, ...limits }: RegisterOptions = {},
 ): void => {
   const types = detailTypes(service.descriptor.file)
   const clock = Context.get(context, Clock.Clock)
@@ -106,9 +118,12 @@ export const register = <D extends DescService, R>(
       headerSent = true
     }
     try {
+      let count = 0
       for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
         sendHeader()
         yield next.value
+        count += 1
+        if (count % messagesPerTurn === 0) await Effect.runPromise(Effect.yieldNow)
       }
       if (connect.signal.aborted) throw ConnectError.from(connect.signal.reason)
     } finally {
@@ -145,5 +160,9 @@ export const register = <D extends DescService, R>(
     ...toConnectCompression(service.compression),
     requestGate: nameEncodings(service.compression),
     ...toConnectLimits(limits),
+    // Connect-ES takes a router's protocols for a service only if the service has no options of its own.
+    ...(grpc ? {} : noGrpc),
+    // An Any in JSON can be written and read only by who knows its type.
+    jsonOptions: { registry: types },
   })
 }

@@ -1,95 +1,155 @@
 /**
- * One connection to a server, over HTTP/2 without TLS. The only file that dials.
+ * A line to a server: one HTTP/2 connection at a time, opened when it is first used, and again when it was lost. The only
+ * file that dials.
  */
-import * as http2 from "node:http2"
-import { Code, ConnectError } from "@connectrpc/connect"
+import * as net from "node:net"
+import { type ClientConnection, type ClientStream, clientConnection, type ResponseHandler } from "../http2/client.ts"
+import type { Field } from "../http2/hpack.ts"
 
-/** What Connect-ES takes for a session, and a way to close it. */
-export interface Dialed {
-  readonly authority: string
-  readonly request: (
-    method: string,
-    path: string,
-    headers: http2.OutgoingHttpHeaders,
-    options: http2.ClientSessionRequestOptions,
-  ) => Promise<http2.ClientHttp2Stream>
-  readonly notifyResponseByteRead: () => void
+/** A stream that was opened, and the connection it is on. */
+export interface Opened {
+  readonly connection: ClientConnection
+  readonly stream: ClientStream
+}
+
+export interface Line {
+  /** Opens a stream, as soon as the server takes one more. Fails if there is no connection to be had. */
+  readonly open: (fields: ReadonlyArray<Field>, handler: ResponseHandler) => Promise<Opened>
+  /** Cuts the line: running streams are reset, and no more can be opened. */
   readonly close: () => void
 }
 
-/**
- * What arrives on a stream, chunk by chunk. Deno destroys a stream when its end arrives, read or not, and its own iterator
- * gives up then; what is left can still be read.
- */
-const chunks = async function* (stream: http2.ClientHttp2Stream): AsyncGenerator<Uint8Array, undefined> {
-  for (;;) {
-    const chunk: Uint8Array | null = stream.read()
-    if (chunk !== null) yield chunk
-    else if (stream.destroyed || stream.readableEnded) return
-    else {
-      await new Promise<void>((resolve) => {
-        const wake = () => {
-          for (const event of events) stream.off(event, wake)
-          resolve()
-        }
-        for (const event of events) stream.on(event, wake)
-      })
-    }
+/** The line was closed on this side. */
+export class LineClosed extends Error {
+  constructor() {
+    super("the channel is closed")
+    this.name = "LineClosed"
   }
 }
 
-const events = ["readable", "end", "error", "close"]
+/** Why there is no connection. */
+export class LineError extends Error {
+  constructor(message: string, cause?: unknown) {
+    super(message, { cause })
+    this.name = "LineError"
+  }
+}
 
-/**
- * A connection that opens when it is first used, and again when it was lost or the server said that it goes away: then
- * the calls that run on the old one may end there.
- *
- * Connect-ES has a session manager of its own. It loops forever where a connection is lost as soon as it is made, and
- * leaves its errors without a listener then, which ends the process.
- */
-export const dial = (origin: string): Dialed => {
-  // Said in each request, since Deno leaves out the brackets of an IPv6 address.
-  const { host } = new URL(origin)
-  const sessions = new Set<http2.ClientHttp2Session>()
-  let current: Promise<http2.ClientHttp2Session> | undefined
+interface Session {
+  readonly connection: ClientConnection
+  /** Resolves when there may be room for one more stream, or the connection takes no more. */
+  readonly room: () => Promise<void>
+  readonly close: () => void
+}
+
+/** Connects. `left` is called once the connection takes no more streams, whatever the reason. */
+const connect = (host: string, port: number, left: () => void, ended: (session: Session) => void): Promise<Session> =>
+  new Promise((resolve, reject) => {
+    const socket = net.connect({ host, port })
+    socket.setNoDelay(true)
+    let scheduled = false
+    let going = false
+    let waiting: Array<() => void> = []
+
+    const wake = () => {
+      const woken = waiting
+      waiting = []
+      for (const resume of woken) resume()
+    }
+    const leave = () => {
+      going = true
+      left()
+      wake()
+    }
+    const flush = () => {
+      scheduled = false
+      for (let bytes = connection.take(); bytes.length > 0; bytes = connection.take()) {
+        if (!socket.write(bytes)) {
+          connection.setWritable(false)
+          break
+        }
+      }
+      if (connection.over || (going && connection.openStreams === 0)) socket.destroySoon()
+    }
+    const connection = clientConnection({
+      output: () => {
+        if (scheduled) return
+        scheduled = true
+        // All that is called in this turn leaves in one write.
+        queueMicrotask(flush)
+      },
+      goaway: leave,
+      room: wake,
+      failed: leave,
+    })
+    const session: Session = {
+      connection,
+      room: () => new Promise<void>((resume) => waiting.push(resume)),
+      close: () => socket.destroy(),
+    }
+
+    socket.once("connect", () => {
+      flush()
+      resolve(session)
+    })
+    socket.on("data", (chunk: Buffer) => {
+      connection.receive(chunk)
+      flush()
+    })
+    socket.on("drain", () => {
+      connection.setWritable(true)
+      flush()
+    })
+    socket.on("error", (error) => {
+      leave()
+      reject(new LineError(error.message, error))
+    })
+    socket.once("close", () => {
+      leave()
+      ended(session)
+      connection.abandon()
+      reject(new LineError("the connection was lost"))
+    })
+  })
+
+/** A line to a host and port. Nothing happens before the first stream. */
+export const dial = (host: string, port: number): Line => {
+  const sessions = new Set<Session>()
+  let current: Promise<Session> | undefined
   let closed = false
 
-  const open = (): Promise<http2.ClientHttp2Session> => {
-    const session = http2.connect(origin)
-    sessions.add(session)
-    const opened = new Promise<http2.ClientHttp2Session>((resolve, reject) => {
-      const leave = () => {
-        if (current === opened) current = undefined
-      }
-      session.once("connect", () => resolve(session))
-      session.on("error", (error) => {
-        leave()
-        reject(error)
-      })
-      session.once("goaway", leave)
-      session.once("close", () => {
-        leave()
-        sessions.delete(session)
-        reject(new ConnectError("the connection was lost", Code.Unavailable))
-      })
-    })
-    return opened
+  const session = (): Promise<Session> => {
+    if (current !== undefined) return current
+    const opening = connect(
+      host,
+      port,
+      () => {
+        if (current === opening) current = undefined
+      },
+      (ended) => sessions.delete(ended),
+    )
+    current = opening
+    return opening
   }
 
   return {
-    authority: origin,
-    request: async (method, path, headers, options) => {
-      if (closed) throw new ConnectError("the channel is closed", Code.Canceled)
-      current ??= open()
-      const session = await current
-      if (session.closed || session.destroyed) throw new ConnectError("the connection was lost", Code.Unavailable)
-      const stream = session.request({ ...headers, ":authority": host, ":method": method, ":path": path }, options)
-      return Object.assign(stream, { [Symbol.asyncIterator]: () => chunks(stream) })
+    open: async (fields, handler) => {
+      for (;;) {
+        if (closed) throw new LineClosed()
+        const one = await session()
+        sessions.add(one)
+        const { connection } = one
+        const stream = connection.open(fields, handler)
+        if (stream !== undefined) return { connection, stream }
+        if (connection.over) throw new LineError("the connection was lost")
+        await one.room()
+      }
     },
-    notifyResponseByteRead: () => {},
     close: () => {
       closed = true
-      for (const session of sessions) session.destroy()
+      for (const one of sessions) one.close()
+      // One that is still being opened is closed when it is.
+      current?.then((one) => one.close()).catch(() => {})
     },
   }
 }

@@ -1,10 +1,16 @@
 /**
- * One port for all: HTTP/2 and HTTP/1.1 without TLS, told apart by their first bytes. The only file that listens.
+ * One port for all: HTTP/2 and HTTP/1.1, told apart by their first bytes, or under TLS by ALPN. The only file that
+ * listens.
  */
 import * as http from "node:http"
-import * as http2 from "node:http2"
 import * as net from "node:net"
-import { Data, Deferred, type Duration, Effect, type Scope } from "effect"
+import * as tls from "node:tls"
+import { Data, Deferred, Duration, Effect, type Scope } from "effect"
+import type { Peer } from "../../core/rpc/call.ts"
+import type { ServerConnection, ServerStream } from "../http2/handler.ts"
+import type { RequestHead } from "../http2/head.ts"
+import type { Limits } from "../http2/limits.ts"
+import { session } from "./session.ts"
 
 /** An address that can't be listened on. The message says which, why, and what to do. */
 export class ListenError extends Data.TaggedError("ListenError")<{
@@ -13,6 +19,14 @@ export class ListenError extends Data.TaggedError("ListenError")<{
   readonly cause: unknown
 }> {}
 
+/** Certificates, all of them in PEM. */
+export interface TlsOptions {
+  readonly key: string
+  readonly cert: string
+  /** Who signs clients' certificates. With it, a client without a certificate of theirs is turned away. */
+  readonly clientCa?: string
+}
+
 export interface ListenOptions {
   /** The address to bind, an IP or a name. Default: 127.0.0.1, this machine only. */
   readonly host?: string
@@ -20,6 +34,12 @@ export interface ListenOptions {
   readonly port?: number
   /** How long running calls may go on once the scope closes, before they are interrupted. Default: 10 seconds. */
   readonly grace?: Duration.Input
+  /** How long a client may take for its first bytes, for HTTP/2's preface, and for a request's headers. Default: 30 seconds. */
+  readonly headersTimeout?: Duration.Input
+  /** Default: no TLS. */
+  readonly tls?: TlsOptions
+  /** What one HTTP/2 connection may make us hold or do. */
+  readonly limits?: Partial<Limits>
 }
 
 /** Host and port as they stand in a URL. */
@@ -30,67 +50,52 @@ export interface Listening {
   readonly port: number
 }
 
-/** Handles one request, HTTP/1.1 or HTTP/2. Its answer must end for the request to count as done. */
-export type RequestHandler = (
-  request: http.IncomingMessage | http2.Http2ServerRequest,
-  response: http.ServerResponse | http2.Http2ServerResponse,
-) => void
+/** Who answers requests. */
+export interface Handlers {
+  /** Takes a request that came over HTTP/2, and puts who handles it into the stream's context. */
+  readonly http2: (connection: ServerConnection, stream: ServerStream, head: RequestHead, peer: Peer) => void
+  /** Answers a request that came over HTTP/1.1. */
+  readonly http1: http.RequestListener
+  /** Ends what runs: the grace is over. */
+  readonly interrupt: () => void
+}
+
+/** What carries calls on a socket: how it is brought to its end in order, and at once. */
+interface Carrier {
+  readonly drain: () => void
+  readonly stop: () => void
+}
 
 // RFC 9113, section 3.4. Three bytes are enough: no HTTP/1.1 method begins with them.
 const preface = "PRI"
-// Time for a client to say its first bytes, and for a request's headers. Then the socket is closed.
-const headersTimeoutMillis = 30_000
+const keepAliveMillis = 30_000
 
 /**
  * Listens until the scope closes. Then no new connection or call is taken, HTTP/2 peers get a GOAWAY, and running calls
- * have the grace to end; `interrupt` ends those that don't.
+ * have the grace to end before they are interrupted.
  */
 export const listen = Effect.fnUntraced(function* (
-  handle: RequestHandler,
-  interrupt: () => void,
-  { host = "127.0.0.1", port = 8080, grace = "10 seconds" }: ListenOptions,
+  handlers: Handlers,
+  {
+    host = "127.0.0.1",
+    port = 8080,
+    grace = "10 seconds",
+    headersTimeout = "30 seconds",
+    tls: secure,
+    limits,
+  }: ListenOptions,
 ): Effect.fn.Return<Listening, ListenError, Scope.Scope> {
-  // Each open socket, and how it is closed without cutting off what has been written to it.
-  const sockets = new Map<net.Socket, () => void>()
-  const sessions = new Set<http2.ServerHttp2Session>()
-  const idle = yield* Deferred.make<void>()
+  // Each open socket. One that hasn't said yet what it speaks carries nothing.
+  const sockets = new Map<net.Socket, Carrier>()
   const closed = yield* Deferred.make<void>()
-  let running = 0
   let draining = false
 
-  const count: RequestHandler = (request, response) => {
-    if (draining) {
-      response.statusCode = 503
-      response.end()
-      return
-    }
-    running += 1
-    response.once("close", () => {
-      running -= 1
-      if (draining && running === 0) Deferred.doneUnsafe(idle, Effect.void)
-    })
-    // An answer may come before the end of its request, whose rest nobody reads then: the connection would stand still.
-    if ("stream" in request) request.stream.once("finish", () => request.stream.removeAllListeners("data").resume())
-    else response.once("finish", () => request.resume())
-    handle(request, response)
-  }
-
-  const http1Server = http.createServer(
-    { headersTimeout: headersTimeoutMillis, requestTimeout: 0, keepAliveTimeout: headersTimeoutMillis },
-    count,
-  )
-  // Its connections are handed to it, and Deno ends those of a server that doesn't listen after one answer.
-  Object.defineProperty(http1Server, "listening", { get: () => !draining })
-  const http2Server = http2.createServer(count)
-  http2Server.on("session", (session) => {
-    sessions.add(session)
-    session.once("close", () => sessions.delete(session))
-  })
-  // The peer's fault and the end of its session alone: the session answers it, and other sessions go on.
-  http2Server.on("sessionError", () => {})
+  const headersMillis = Duration.toMillis(headersTimeout)
+  const http1 = http1Carriers(handlers.http1, headersMillis, () => draining)
 
   const accept = (socket: net.Socket) => {
-    sockets.set(socket, () => socket.destroy())
+    const silent = () => socket.destroy()
+    sockets.set(socket, { drain: silent, stop: silent })
     socket.once("close", () => {
       sockets.delete(socket)
       if (draining && sockets.size === 0) Deferred.doneUnsafe(closed, Effect.void)
@@ -98,53 +103,69 @@ export const listen = Effect.fnUntraced(function* (
     // A peer that goes away without a word: "close" follows.
     socket.on("error", () => {})
     socket.setNoDelay(true)
-    socket.setTimeout(headersTimeoutMillis, () => socket.destroy())
-    let first = ""
-    const sniff = (chunk: Uint8Array) => {
-      first += Buffer.from(chunk).toString("latin1")
-      if (first.length < preface.length && preface.startsWith(first)) return
+    socket.setTimeout(headersMillis, silent)
+  }
+
+  const carryHttp2 = (socket: net.Socket, first: Uint8Array) => {
+    socket.setTimeout(0)
+    const peer = peerOf(socket)
+    const opened = session(
+      socket,
+      first,
+      (connection, stream, head) => handlers.http2(connection, stream, head, peer),
+      headersMillis,
+      limits,
+    )
+    sockets.set(socket, opened)
+  }
+
+  const carryHttp1 = (socket: net.Socket) => {
+    socket.setTimeout(0)
+    sockets.set(socket, http1.carry(socket))
+  }
+
+  const acceptPlain = (socket: net.Socket) => {
+    accept(socket)
+    let first = Buffer.alloc(0)
+    const sniff = (chunk: Buffer) => {
+      first = Buffer.concat([first, chunk])
+      const text = first.toString("latin1", 0, preface.length)
+      if (text.length < preface.length && preface.startsWith(text)) return
       socket.off("data", sniff)
-      socket.setTimeout(0)
-      const begun = Buffer.from(first, "latin1")
-      if (first.startsWith(preface)) {
-        // A session writes past its socket's own buffer, and closes the socket itself when it has closed.
-        sockets.set(socket, () => {})
-        socket.pause()
-        socket.unshift(begun)
-        http2Server.emit("connection", socket)
-        socket.resume()
-      } else {
-        sockets.set(socket, () => socket.destroySoon())
-        http1Server.emit("connection", socket)
-        // Pushed back it would come late: Deno reads what follows past the socket's own buffer.
-        socket.emit("data", begun)
-      }
+      if (text === preface) return carryHttp2(socket, first)
+      carryHttp1(socket)
+      // Pushed back it would come late: Deno reads what follows past the socket's own buffer.
+      socket.emit("data", first)
     }
     socket.on("data", sniff)
   }
 
-  const server = net.createServer(accept)
+  const acceptSecure = (socket: tls.TLSSocket) => {
+    accept(socket)
+    if (socket.alpnProtocol === "h2") carryHttp2(socket, new Uint8Array(0))
+    else carryHttp1(socket)
+  }
+
+  const server =
+    secure === undefined ? net.createServer(acceptPlain) : tls.createServer(tlsOptions(secure), acceptSecure)
+  // A handshake that fails is its client's trouble.
+  server.on("tlsClientError", () => {})
   yield* Effect.callback<void, ListenError>((resume) => {
     server.once("error", (cause) => resume(Effect.fail(listenError(host, port, cause))))
     server.listen({ host, port }, () => resume(Effect.void))
   })
 
+  const whenClosed = Effect.suspend(() => (sockets.size === 0 ? Effect.void : Deferred.await(closed)))
   yield* Effect.addFinalizer(() =>
     Effect.gen(function* () {
       draining = true
       server.close()
-      for (const session of sessions) session.close()
-      if (running > 0) {
-        yield* Effect.timeoutOption(Deferred.await(idle), grace)
-        if (running > 0) {
-          interrupt()
-          // What has been interrupted still has an answer to send.
-          yield* Effect.timeoutOption(Deferred.await(idle), "1 second")
-        }
-      }
-      for (const close of sockets.values()) close()
-      // An answer counts as done before its last bytes have left.
-      if (sockets.size > 0) yield* Effect.timeoutOption(Deferred.await(closed), "1 second")
+      for (const carrier of [...sockets.values()]) carrier.drain()
+      yield* Effect.timeoutOption(whenClosed, grace)
+      handlers.interrupt()
+      for (const carrier of [...sockets.values()]) carrier.stop()
+      // What has been interrupted still has an answer to send.
+      yield* Effect.timeoutOption(whenClosed, "1 second")
       for (const socket of sockets.keys()) socket.destroy()
     }),
   )
@@ -152,6 +173,58 @@ export const listen = Effect.fnUntraced(function* (
   const bound = server.address()
   return { host, port: typeof bound === "object" && bound !== null ? bound.port : port }
 })
+
+const tlsOptions = ({ key, cert, clientCa }: TlsOptions): tls.TlsOptions => ({
+  key,
+  cert,
+  ALPNProtocols: ["h2", "http/1.1"],
+  // RFC 9113, section 9.2.
+  minVersion: "TLSv1.2",
+  ...(clientCa === undefined ? {} : { ca: clientCa, requestCert: true, rejectUnauthorized: true }),
+})
+
+const peerOf = (socket: net.Socket): Peer => {
+  const address = addressOf(socket)
+  const certificate = socket instanceof tls.TLSSocket ? socket.getPeerCertificate() : undefined
+  // Without a certificate node gives an object without anything in it.
+  return certificate?.subject === undefined
+    ? { address }
+    : { address, identity: { subject: String(certificate.subject.CN), names: certificate.subjectaltname } }
+}
+
+/** The other end of a socket. */
+export const addressOf = ({ remoteAddress, remotePort }: net.Socket): string | undefined =>
+  remoteAddress === undefined || remotePort === undefined ? undefined : authority(remoteAddress, remotePort)
+
+/** HTTP/1.1 on sockets that are handed to a server which doesn't listen itself. */
+const http1Carriers = (handle: http.RequestListener, headersTimeout: number, draining: () => boolean) => {
+  const busy = new Set<net.Socket>()
+  const server = http.createServer(
+    { headersTimeout, requestTimeout: 0, keepAliveTimeout: keepAliveMillis },
+    (request, response) => {
+      const { socket } = request
+      busy.add(socket)
+      response.once("close", () => {
+        busy.delete(socket)
+        if (draining()) socket.destroySoon()
+      })
+      handle(request, response)
+    },
+  )
+  // Deno ends the connections of a server that doesn't listen after one answer.
+  Object.defineProperty(server, "listening", { get: () => !draining() })
+  return {
+    carry: (socket: net.Socket): Carrier => {
+      server.emit("connection", socket)
+      return {
+        drain: () => {
+          if (!busy.has(socket)) socket.destroySoon()
+        },
+        stop: () => {},
+      }
+    },
+  }
+}
 
 const listenError = (host: string, port: number, cause: NodeJS.ErrnoException): ListenError => {
   const address = authority(host, port)

@@ -1,58 +1,97 @@
 import assert from "node:assert/strict"
-import type * as http2 from "node:http2"
 import * as net from "node:net"
 import { describe } from "node:test"
-import { Code, ConnectError } from "@connectrpc/connect"
 import { Effect, Exit, Scope } from "effect"
-import { type Dialed, dial } from "../../../src/transport/net/dial.ts"
-import { listen } from "../../../src/transport/net/listen.ts"
+import type { ResponseHandler } from "../../../src/transport/http2/client.ts"
+import { dial, type Line, LineClosed, LineError } from "../../../src/transport/net/dial.ts"
+import { type Handlers, listen } from "../../../src/transport/net/listen.ts"
 import { test } from "../../effect.ts"
 import { between, ownScope } from "../support.ts"
 
 const dialed = ({ port }: { readonly port: number }) =>
   Effect.acquireRelease(
-    Effect.sync(() => dial(`http://127.0.0.1:${port}`)),
-    (one) => Effect.sync(one.close),
+    Effect.sync(() => dial("127.0.0.1", port)),
+    (line) => Effect.sync(line.close),
   )
 
-const server = (answer: Buffer = Buffer.from("ok"), port = 0) =>
-  listen(
-    (request, response) => {
-      request.resume()
-      response.end(answer)
+/** A server that gives each request the same answer; with `stingy`, to one stream at a time. */
+const server = (answer: Uint8Array = Buffer.from("ok"), port = 0, maxConcurrentStreams = 250) => {
+  const handlers: Handlers = {
+    http1: (_, response) => response.end(),
+    http2: (connection, stream) => {
+      stream.context = {
+        data: (_, start, end) => connection.taken(stream, end - start),
+        end: () => {
+          connection.sendHeaders(stream, [{ name: ":status", value: "200" }], false)
+          connection.sendData(stream, answer)
+          connection.sendEnd(stream)
+        },
+        reset: () => {},
+        drained: () => {},
+        stop: () => {},
+      }
     },
-    () => {},
-    { port, grace: 0 },
-  )
+    interrupt: () => {},
+  }
+  return listen(handlers, { port, grace: 0, limits: { maxConcurrentStreams } })
+}
 
-const request = ({ request }: Dialed) => Effect.tryPromise(() => request("POST", "/", {}, { endStream: true }))
+const fields = [
+  { name: ":method", value: "POST" },
+  { name: ":scheme", value: "http" },
+  { name: ":path", value: "/" },
+  { name: ":authority", value: "localhost" },
+]
 
-const read = (stream: http2.ClientHttp2Stream, pause: () => Promise<unknown> = async () => {}) =>
-  Effect.tryPromise(async () => {
-    const parts: Array<Uint8Array> = []
-    for await (const part of stream) {
-      parts.push(part)
-      await pause()
-    }
-    return Buffer.concat(parts)
+/** Makes a request and gives the whole body of its answer. */
+const ask = (line: Line) =>
+  Effect.tryPromise({
+    try: () =>
+      new Promise<Buffer>((resolve, reject) => {
+        const parts: Array<Uint8Array> = []
+        const handler: ResponseHandler = {
+          head: () => {},
+          data: (bytes, start, end) => {
+            parts.push(bytes.slice(start, end))
+            void opening.then(({ connection, stream }) => connection.taken(stream, end - start))
+          },
+          end: () => resolve(Buffer.concat(parts)),
+          reset: (code) => reject(new Error(`reset ${code}`)),
+          drained: () => {},
+        }
+        const opening = line.open(fields, handler)
+        opening.then(({ connection, stream }) => connection.sendEnd(stream), reject)
+      }),
+    catch: (reason) => reason,
   })
 
-const ask = (one: Dialed) => Effect.flatMap(request(one), (stream) => read(stream))
-
-describe("a connection", () => {
-  test("carries many requests", () =>
+describe("a line", () => {
+  test("carries many requests on one connection", () =>
     Effect.gen(function* () {
       const middle = yield* between(yield* server())
-      const one = yield* dialed(middle)
+      const line = yield* dialed(middle)
       const answers = yield* Effect.all(
-        Array.from({ length: 50 }, () => ask(one)),
+        Array.from({ length: 50 }, () => ask(line)),
         { concurrency: "unbounded" },
       )
       assert.deepEqual(new Set(answers.map(String)), new Set(["ok"]))
       assert.equal(`${middle.sent()}`.split("PRI * HTTP/2.0").length - 1, 1)
     }))
 
-  test("is made again after it was lost, and after the server went away and came back", () =>
+  test("opens no more streams at once than the server takes, and all of them in the end", () =>
+    Effect.gen(function* () {
+      const line = yield* dialed(yield* server(Buffer.alloc(100_000, "x"), 0, 2))
+      const ask1 = Effect.map(ask(line), ({ length }) => length)
+      // The server's settings come with its first answer.
+      yield* ask1
+      const lengths = yield* Effect.all(
+        Array.from({ length: 20 }, () => ask1),
+        { concurrency: "unbounded" },
+      )
+      assert.deepEqual(new Set(lengths), new Set([100_000]))
+    }))
+
+  test("is opened again after it was lost, and after the server went away and came back", () =>
     Effect.gen(function* () {
       const scope = yield* ownScope
       const first = yield* Scope.provide(server(), scope)
@@ -67,18 +106,11 @@ describe("a connection", () => {
       assert.equal(`${yield* Effect.eventually(ask(direct))}`, "again")
     }))
 
-  test("gives all of an answer to a reader who is slower than the server", () =>
+  test("gives all of an answer that is larger than every window", () =>
     Effect.gen(function* () {
-      const turns = async () => {
-        for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
-      }
-      for (const length of [10, 30_000, 300_000]) {
-        const stream = yield* request(yield* dialed(yield* server(Buffer.alloc(length, "x"))))
-        // The end of what fits into the window has come before its beginning is read.
-        yield* Effect.promise(() => new Promise((resolve) => stream.once("response", resolve)))
-        yield* Effect.promise(turns)
-        assert.equal((yield* read(stream, turns)).length, length)
-      }
+      const answer = Buffer.alloc(10_000_000, "x")
+      const line = yield* dialed(yield* server(answer))
+      assert.equal((yield* ask(line)).length, answer.length)
     }))
 
   test("to who closes it at once fails, each time, and nothing else does", () =>
@@ -92,32 +124,28 @@ describe("a connection", () => {
       })
       yield* Effect.addFinalizer(() => Effect.sync(() => rude.close()))
       const bound = rude.address()
-      const one = yield* dialed({ port: typeof bound === "object" && bound !== null ? bound.port : 0 })
-      for (let attempt = 0; attempt < 5; attempt++) assert.ok(Exit.isFailure(yield* Effect.exit(whole(one))))
+      const line = yield* dialed({ port: typeof bound === "object" && bound !== null ? bound.port : 0 })
+      for (let attempt = 0; attempt < 5; attempt++) assert.ok(Exit.isFailure(yield* Effect.exit(ask(line))))
+    }))
+
+  test("to nobody says so", () =>
+    Effect.gen(function* () {
+      const scope = yield* ownScope
+      const gone = yield* Scope.provide(server(), scope)
+      yield* Scope.close(scope, Exit.void)
+      const error = yield* Effect.flip(ask(yield* dialed(gone)))
+      assert.ok(error instanceof LineError)
+      assert.match(error.message, /ECONNREFUSED/)
     }))
 
   test("that is closed takes no more requests, and opens no other connection", () =>
     Effect.gen(function* () {
       const middle = yield* between(yield* server())
-      const one = dial(middle.url)
-      yield* ask(one)
-      one.close()
+      const line = yield* dialed(middle)
+      yield* ask(line)
+      line.close()
       const before = middle.sent().length
-      const error = yield* Effect.flip(request(one))
-      assert.equal(ConnectError.from(error.cause).code, Code.Canceled)
+      assert.ok((yield* Effect.flip(ask(line))) instanceof LineClosed)
       assert.equal(middle.sent().length, before)
     }))
 })
-
-/** A request that fails if its stream does. */
-const whole = (one: Dialed) =>
-  Effect.flatMap(request(one), (stream) =>
-    Effect.callback<void, Error>((resume) => {
-      let answered = false
-      stream.on("response", () => {
-        answered = true
-      })
-      stream.on("error", (error) => resume(Effect.fail(error)))
-      stream.on("close", () => resume(answered ? Effect.void : Effect.fail(new Error("no answer"))))
-    }),
-  )

@@ -2,18 +2,39 @@ import assert from "node:assert/strict"
 import * as net from "node:net"
 import { describe } from "node:test"
 import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
-import { ListenError, type ListenOptions, listen, type RequestHandler } from "../../../src/transport/net/listen.ts"
+import { type Handlers, ListenError, type ListenOptions, listen } from "../../../src/transport/net/listen.ts"
 import { test } from "../../effect.ts"
 import { http1, http2Requests, http2Session, ownScope, request1, request2, requests2, wire } from "../support.ts"
 
-/** Answers with the version of HTTP it was asked in. */
-const tellVersion: RequestHandler = (request, response) => {
-  request.resume()
-  response.end(request.httpVersion)
-}
+/** What answers a request, given the version of HTTP that it came in. */
+type Answering = (version: string) => Promise<string | Buffer>
 
-const open = (handle: RequestHandler = tellVersion, options: ListenOptions = {}, interrupt = () => {}) =>
-  listen(handle, interrupt, { port: 0, ...options })
+const tellVersion: Answering = (version) => Promise.resolve(version)
+
+const handlersOf = (answering: Answering, interrupt: () => void): Handlers => ({
+  http1: (request, response) => {
+    request.resume()
+    void answering("1.1").then((body) => response.end(body))
+  },
+  http2: (connection, stream) => {
+    stream.context = {
+      data: (_, start, end) => connection.taken(stream, end - start),
+      end: () =>
+        void answering("2.0").then((body) => {
+          connection.sendHeaders(stream, [{ name: ":status", value: "200" }], false)
+          connection.sendData(stream, Buffer.from(body))
+          connection.sendEnd(stream)
+        }),
+      reset: () => {},
+      drained: () => {},
+      stop: () => {},
+    }
+  },
+  interrupt,
+})
+
+const open = (answering: Answering = tellVersion, options: ListenOptions = {}, interrupt = () => {}) =>
+  listen(handlersOf(answering, interrupt), { port: 0, ...options })
 
 const version = `${1.1}`
 
@@ -42,7 +63,8 @@ describe("one port", () => {
       const address = yield* open()
       const other = yield* http1(address)
       const headers = { ":authority": "localhost" }
-      const settings = "\0\0\0\x04"
+      // The header of a SETTINGS frame with three settings.
+      const settings = "\0\0\x12\x04"
       for (const [request, begins, answer] of [
         [request1({ ":method": "PUT" }, "x"), "HTTP/1.1 200 OK\r\n", "1.1"],
         [request1({ ":method": "PROPFIND" }, "x"), "HTTP/1.1 200 OK\r\n", "1.1"],
@@ -129,10 +151,9 @@ describe("one port", () => {
 const held = Effect.gen(function* () {
   const arrived = yield* Deferred.make<void>()
   const go = yield* Deferred.make<string | Buffer>()
-  const handle: RequestHandler = (request, response) => {
-    request.resume()
+  const handle: Answering = () => {
     Deferred.doneUnsafe(arrived, Effect.void)
-    void Effect.runPromise(Deferred.await(go)).then((body) => response.end(body))
+    return Effect.runPromise(Deferred.await(go))
   }
   return { arrived: Deferred.await(arrived), answer: (body: string | Buffer) => Deferred.succeed(go, body), handle }
 })
@@ -182,17 +203,18 @@ describe("closing", () => {
       }))
   }
 
-  test("answers 503 to requests on the connections that are still open", () =>
+  test("refuses requests on the connections that are still open, so that they may be tried elsewhere", () =>
     Effect.gen(function* () {
       const scope = yield* ownScope
       const { arrived, answer, handle } = yield* held
       const address = yield* Scope.provide(open(handle, { grace: "1 hour" }), scope)
-      const other = yield* http1(address)
-      const running = yield* Effect.forkChild((yield* http1(address))({}))
+      const session = requests2(yield* http2Session(address))
+      const running = yield* Effect.forkChild(session({}))
       yield* arrived
       const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
       yield* Effect.yieldNow
-      assert.equal((yield* other({})).status, 503)
+      const late = yield* Effect.flip(session({}))
+      assert.match(late.message, /REFUSED_STREAM|GOAWAY/)
       yield* answer("late")
       assert.equal(`${(yield* Fiber.join(running)).body}`, "late")
       yield* Fiber.join(closing)

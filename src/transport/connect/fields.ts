@@ -1,0 +1,22 @@
+/**
+ * The `Headers` of Connect-ES and the fields of HTTP/2, both ways.
+ */
+import type { Field } from "../http2/hpack.ts"
+
+export const fieldsToHeaders = (fields: ReadonlyArray<Field>, headers = new Headers()): Headers => {
+  for (const { name, value } of fields) headers.append(name, value)
+  return headers
+}
+
+/**
+ * The fields of headers. `Headers` joins the values of a repeated key. Bytes are told apart again, for base64 has no comma
+ * and gRPC C-core takes no list of it; text stays joined, for it may.
+ */
+export const headersToFields = (headers: Headers | undefined): ReadonlyArray<Field> => {
+  const fields: Array<Field> = []
+  headers?.forEach((value, name) => {
+    if (name.endsWith("-bin")) for (const part of value.split(",")) fields.push({ name, value: part.trim() })
+    else fields.push({ name, value })
+  })
+  return fields
+}

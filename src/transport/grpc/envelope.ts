@@ -1,0 +1,125 @@
+/**
+ * Envelopes: the five bytes before each message, a flag and the message's length.
+ *
+ * Source: grpc/doc/PROTOCOL-HTTP2.md, "Length-Prefixed-Message".
+ */
+import { RpcError } from "../../core/rpc/error.ts"
+
+export const envelopeLength = 5
+const compressedFlag = 1
+
+/** Gets each message out of the bytes of a body, wherever DATA frames and chunks have cut them. */
+export interface MessageSink {
+  /** A whole message is bytes[start, end), valid during the call only. */
+  readonly message: (bytes: Uint8Array, start: number, end: number, compressed: boolean) => void
+}
+
+export class EnvelopeReader {
+  private readonly maxBytes: number
+  private readonly sink: MessageSink
+  // The beginning of an envelope and message whose rest is to come.
+  private partial: Uint8Array | undefined
+  private partialLength = 0
+
+  constructor(maxBytes: number, sink: MessageSink) {
+    this.maxBytes = maxBytes
+    this.sink = sink
+  }
+
+  /** True if the body may end here. */
+  get complete(): boolean {
+    return this.partialLength === 0
+  }
+
+  /** Reads a piece of a body. Throws an `RpcError` for an envelope that can't be taken. */
+  read(bytes: Uint8Array, start: number, end: number): void {
+    let at = start
+    if (this.partialLength > 0) at = this.completePartial(bytes, at, end)
+    while (at < end) {
+      const length = end - at < envelopeLength ? undefined : this.lengthAt(bytes, at)
+      if (length === undefined || end - at - envelopeLength < length) {
+        this.keep(bytes, at, end, length ?? 0)
+        return
+      }
+      const from = at + envelopeLength
+      this.sink.message(bytes, from, from + length, this.isCompressed(bytes, at))
+      at = from + length
+    }
+  }
+
+  private lengthAt(bytes: Uint8Array, at: number): number {
+    const flags = bytes[at] ?? 0
+    if (flags > compressedFlag) {
+      throw new RpcError({ code: "internal", message: "protocol error: a message has flags that gRPC doesn't know" })
+    }
+    const length =
+      (bytes[at + 1] ?? 0) * 0x100_0000 +
+      ((bytes[at + 2] ?? 0) << 16) +
+      ((bytes[at + 3] ?? 0) << 8) +
+      (bytes[at + 4] ?? 0)
+    if (length > this.maxBytes) {
+      throw new RpcError({
+        code: "resource_exhausted",
+        message: `a message of ${length} bytes is over the limit of ${this.maxBytes}`,
+      })
+    }
+    return length
+  }
+
+  private isCompressed(bytes: Uint8Array, at: number): boolean {
+    return bytes[at] === compressedFlag
+  }
+
+  private keep(bytes: Uint8Array, from: number, to: number, length: number): void {
+    const needed = this.partialLength + to - from
+    const wanted = Math.max(envelopeLength + length, needed)
+    if (this.partial === undefined || this.partial.length < needed) {
+      // What the message says it will be is reserved only as it comes: the saying alone costs us nothing.
+      const capacity = Math.min(wanted, Math.max(needed * 2, 1024))
+      const larger = new Uint8Array(Math.max(capacity, needed))
+      if (this.partial !== undefined) larger.set(this.partial.subarray(0, this.partialLength))
+      this.partial = larger
+    }
+    this.partial.set(bytes.subarray(from, to), this.partialLength)
+    this.partialLength = needed
+  }
+
+  private completePartial(bytes: Uint8Array, start: number, end: number): number {
+    let at = start
+    if (this.partialLength < envelopeLength) {
+      const to = Math.min(end, at + envelopeLength - this.partialLength)
+      this.keep(bytes, at, to, 0)
+      at = to
+      if (this.partialLength < envelopeLength) return at
+    }
+    const { partial } = this
+    if (partial === undefined) return at
+    const length = this.lengthAt(partial, 0)
+    const to = Math.min(end, at + envelopeLength + length - this.partialLength)
+    this.keep(bytes, at, to, length)
+    const whole = this.partial
+    if (whole !== undefined && this.partialLength === envelopeLength + length) {
+      this.partial = undefined
+      this.partialLength = 0
+      this.sink.message(whole, envelopeLength, envelopeLength + length, this.isCompressed(whole, 0))
+    }
+    return to
+  }
+}
+
+/** A message in its envelope. */
+export const envelop = (message: Uint8Array, compressed: boolean): Uint8Array => {
+  const bytes = new Uint8Array(envelopeLength + message.length)
+  writeEnvelope(bytes, 0, message.length, compressed)
+  bytes.set(message, envelopeLength)
+  return bytes
+}
+
+export const writeEnvelope = (bytes: Uint8Array, at: number, length: number, compressed: boolean): number => {
+  bytes[at] = compressed ? compressedFlag : 0
+  bytes[at + 1] = length >>> 24
+  bytes[at + 2] = length >>> 16
+  bytes[at + 3] = length >>> 8
+  bytes[at + 4] = length
+  return at + envelopeLength
+}

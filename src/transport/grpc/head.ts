@@ -1,0 +1,78 @@
+/**
+ * The heads of a call: what a request's fields say about it, and the fields that begin its response.
+ *
+ * Source: grpc/doc/PROTOCOL-HTTP2.md, "Request-Headers" and "Response-Headers"; grpc/doc/compression.md.
+ */
+import type { Encoding } from "../../core/rpc/compression.ts"
+import { RpcError } from "../../core/rpc/error.ts"
+import type { Field } from "../http2/hpack.ts"
+import { parseTimeout } from "./timeout.ts"
+
+export const status200: Field = Object.freeze({ name: ":status", value: "200" })
+
+export interface CallHead {
+  /** Milliseconds until the deadline; `undefined` for none. */
+  readonly timeout: number | undefined
+  /** What requests are compressed with; `undefined` for not at all. */
+  readonly received: Encoding | undefined
+  /** What answers may be compressed with. */
+  readonly sent: Encoding | undefined
+  /** Why the call can't be served. */
+  readonly error: RpcError | undefined
+}
+
+const names = (list: string): ReadonlyArray<string> => list.split(",").map((name) => name.trim())
+
+export const readHead = (fields: ReadonlyArray<Field>, encodings: ReadonlyArray<Encoding>): CallHead => {
+  let timeout: number | undefined
+  let encoding: string | undefined
+  let accepted: string | undefined
+  let error: RpcError | undefined
+  for (const { name, value } of fields) {
+    if (name === "grpc-timeout") {
+      timeout = parseTimeout(value)
+      if (timeout === undefined) {
+        error = new RpcError({ code: "invalid_argument", message: "protocol error: invalid grpc-timeout" })
+      }
+    } else if (name === "grpc-encoding") encoding = value === "identity" ? undefined : value
+    else if (name === "grpc-accept-encoding") accepted = value
+  }
+  const received = encoding === undefined ? undefined : encodings.find(({ name }) => name === encoding)
+  if (encoding !== undefined && received === undefined) {
+    error = new RpcError({
+      code: "unimplemented",
+      message: `unknown compression: the server takes ${["identity", ...encodings.map(({ name }) => name)].join(", ")}`,
+    })
+  }
+  // Who compresses and doesn't say what it takes, takes what it sends.
+  const acceptable = accepted === undefined ? [] : names(accepted)
+  const sent = accepted === undefined ? received : encodings.find(({ name }) => acceptable.includes(name))
+  return { timeout, received, sent, error }
+}
+
+/** The fields that begin a response, always the same list for the same arguments while `known` is. */
+export const responseHead = (
+  known: Map<string, ReadonlyArray<Field>>,
+  contentType: string,
+  sent: Encoding | undefined,
+  encodings: ReadonlyArray<Encoding>,
+): ReadonlyArray<Field> => {
+  const key = `${contentType} ${sent?.name}`
+  let fields = known.get(key)
+  if (fields === undefined) {
+    fields = Object.freeze([
+      status200,
+      { name: "content-type", value: contentType },
+      ...(sent === undefined ? [] : [{ name: "grpc-encoding", value: sent.name }]),
+      ...acceptEncoding(encodings),
+    ])
+    known.set(key, fields)
+  }
+  return fields
+}
+
+/** What tells the peer which encodings are taken here. */
+export const acceptEncoding = (encodings: ReadonlyArray<Encoding>): ReadonlyArray<Field> =>
+  encodings.length === 0
+    ? []
+    : [{ name: "grpc-accept-encoding", value: ["identity", ...encodings.map(({ name }) => name)].join(",") }]

@@ -1,0 +1,37 @@
+/**
+ * A stream: one request and its response on a connection.
+ */
+
+import { type State, state } from "./states.ts"
+import { ReceiveWindow, SendWindow } from "./windows.ts"
+
+/** `T` is what the user of the connection keeps with a stream. */
+export class Stream<T> {
+  readonly id: number
+  state: State = state.idle
+  /** The user's own; `undefined` until it puts something there. */
+  context: T | undefined
+  readonly send: SendWindow
+  readonly receive: ReceiveWindow
+  /** Bytes that arrived and haven't been taken in. */
+  untaken = 0
+  /** How much of the body is still to come by its content-length; -1 if it said none. */
+  expected = -1
+  /** True once the head that isn't informational has come. */
+  headed = false
+  /** Parts of the body that wait for the windows or the socket, in order; `pendingFrom` is where the first one goes on. */
+  readonly pending: Array<Uint8Array> = []
+  pendingFrom = 0
+  /** What follows when nothing is pending any more: the end of the stream, with or without trailers. */
+  ending: (() => void) | undefined
+
+  constructor(id: number, sendWindow: number, receiveWindow: number) {
+    this.id = id
+    this.send = new SendWindow(sendWindow)
+    this.receive = new ReceiveWindow(receiveWindow)
+  }
+
+  get closed(): boolean {
+    return this.state === state.closed
+  }
+}

@@ -1,0 +1,498 @@
+import assert from "node:assert/strict"
+import { Buffer } from "node:buffer"
+import { describe, test } from "node:test"
+import fc from "fast-check"
+import { Connection, type Events, type Head } from "../../../src/transport/http2/connection.ts"
+import { errorCode, flag, frameType } from "../../../src/transport/http2/frames.ts"
+import type { Field } from "../../../src/transport/http2/hpack.ts"
+import type { Stream } from "../../../src/transport/http2/stream.ts"
+import { frame } from "../support.ts"
+import {
+  block,
+  data,
+  eventsOf,
+  fields,
+  frames,
+  headers,
+  hello,
+  ping,
+  requestFields,
+  rstStream,
+  settings,
+  victim,
+  windowUpdate,
+} from "./support.ts"
+
+/** One call, as the test wants it to go. */
+interface Plan {
+  readonly request: number
+  readonly response: number
+  readonly requestTrailers: boolean
+  readonly responseTrailers: boolean
+  /** Who cuts it short, once so many bytes of it have come. */
+  readonly cut: "nobody" | "client" | "server"
+  readonly cutAt: number
+  readonly part: number
+}
+
+/** One end of a call: what it has sent and what it has received. */
+class Side {
+  readonly seed: number
+  readonly toSend: number
+  readonly trailers: ReadonlyArray<Field> | undefined
+  readonly cutAt: number
+  readonly part: number
+  sent = 0
+  received = 0
+  head: Head | undefined
+  ended: ReadonlyArray<Field> | undefined
+  resetWith: number | undefined
+  waits = false
+  done = false
+  constructor(seed: number, toSend: number, trailers: boolean, cutAt: number, part: number) {
+    this.seed = seed
+    this.toSend = toSend
+    this.trailers = trailers ? fields({ checksum: `${seed}`, "x-trailer": "long enough for Huffman" }) : undefined
+    this.cutAt = cutAt
+    this.part = part
+  }
+}
+
+const smallest = 65_535
+
+/** A client and a server of ours, joined by nothing but bytes. */
+class Pair {
+  readonly plans: ReadonlyArray<Plan>
+  readonly client: Connection<Side>
+  readonly server: Connection<Side>
+  readonly clientSides: Array<Side> = []
+  readonly serverSides = new Map<number, Side>()
+  readonly failures: Array<string> = []
+  private readonly untaken: Array<() => void> = []
+  private readonly wires: ReadonlyArray<{
+    readonly from: Connection<Side>
+    readonly to: Connection<Side>
+    rest: Buffer
+  }>
+  private random: number
+
+  constructor(plans: ReadonlyArray<Plan>, seed: number) {
+    this.plans = plans
+    this.random = seed
+    const limits = {
+      streamWindow: smallest,
+      connectionWindow: 2 * smallest,
+      maxConcurrentStreams: 3,
+      maxOutput: 20_000,
+    }
+    this.client = new Connection<Side>(
+      this.events(() => this.client),
+      { role: "client", limits },
+    )
+    this.server = new Connection<Side>(
+      {
+        ...this.events(() => this.server),
+        head: (stream, head) => {
+          const index = Number(head.fields.find(({ name }) => name === "x-call")?.value)
+          const { response, responseTrailers, cut, cutAt, part } = this.plans[index] as Plan
+          const side = new Side(index + 100, response, responseTrailers, cut === "server" ? cutAt : -1, part)
+          side.head = head
+          stream.context = side
+          this.serverSides.set(index, side)
+        },
+        end: (stream, trailers) => {
+          const side = this.ended(stream, trailers)
+          this.server.sendHeaders(stream, fields({ ":status": "200", "x-answer": `${side.seed}` }), false)
+          this.write(this.server, stream)
+        },
+      },
+      { role: "server", limits },
+    )
+    this.wires = [
+      { from: this.client, to: this.server, rest: Buffer.alloc(0) },
+      { from: this.server, to: this.client, rest: Buffer.alloc(0) },
+    ]
+  }
+
+  private events(connection: () => Connection<Side>): Events<Side> {
+    return eventsOf<Side>({
+      head: (stream, head) => {
+        const side = stream.context as Side
+        assert.equal(side.head, undefined, "one head a response")
+        side.head = head
+      },
+      data: (stream, bytes, start, end) => {
+        const side = stream.context as Side
+        assert.ok(side.ended === undefined && side.resetWith === undefined && side.head !== undefined)
+        const from = side.seed < 100 ? side.seed + 100 : side.seed - 100
+        for (let i = start; i < end; i++) {
+          if (bytes[i] !== ((side.received++ + from) & 0xff)) assert.fail(`byte ${side.received - 1} is another`)
+        }
+        this.untaken.push(() => connection().taken(stream, end - start))
+        if (side.cutAt >= 0 && side.received >= side.cutAt) {
+          connection().reset(stream, errorCode.cancel)
+          side.resetWith = -1
+        }
+      },
+      end: (stream, trailers) => {
+        this.ended(stream, trailers)
+      },
+      reset: (stream, code) => {
+        const side = stream.context as Side
+        assert.equal(side.resetWith, undefined, "a stream is reset once")
+        side.resetWith = code
+      },
+      drained: (stream) => {
+        const side = stream.context as Side
+        // It may come before `sendData` has said that there is nothing to wait for.
+        if (!side.waits) return
+        side.waits = false
+        this.write(connection(), stream)
+      },
+      failed: ({ message }) => this.failures.push(message),
+    })
+  }
+
+  private ended(stream: Stream<Side>, trailers: ReadonlyArray<Field>): Side {
+    const side = stream.context as Side
+    assert.equal(side.ended, undefined, "a stream ends once")
+    side.ended = trailers
+    return side
+  }
+
+  private write(connection: Connection<Side>, stream: Stream<Side>): void {
+    const side = stream.context as Side
+    while (side.sent < side.toSend && !side.waits && !stream.closed) {
+      const bytes = Uint8Array.from(
+        { length: Math.min(side.part, side.toSend - side.sent) },
+        (_, i) => side.sent + i + side.seed,
+      )
+      side.sent += bytes.length
+      side.waits = !connection.sendData(stream, bytes)
+    }
+    // The end may wait behind what waits.
+    if (side.sent < side.toSend || side.done) return
+    side.done = true
+    connection.sendEnd(stream, side.trailers)
+  }
+
+  private next(below: number): number {
+    this.random = (Math.imul(this.random, 1_103_515_245) + 12_345) & 0x7fff_ffff
+    return Math.floor((this.random / 0x8000_0000) * below)
+  }
+
+  private openNext(): boolean {
+    const index = this.clientSides.length
+    const plan = this.plans[index]
+    if (plan === undefined) return false
+    const side = new Side(index, plan.request, plan.requestTrailers, plan.cut === "client" ? plan.cutAt : -1, plan.part)
+    const stream = this.client.open([...requestFields, ...fields({ "x-call": `${index}` })], side)
+    if (stream === undefined) return false
+    this.clientSides.push(side)
+    this.write(this.client, stream)
+    return true
+  }
+
+  /** Moves bytes, and takes in what has come, until nothing moves any more. */
+  run(): void {
+    for (let still = 0; still < 20; ) {
+      still += 1
+      if (this.openNext()) still = 0
+      for (const wire of this.wires) {
+        wire.rest = Buffer.concat([wire.rest, wire.from.take()])
+        if (wire.rest.length === 0) continue
+        still = 0
+        const length = 1 + this.next(this.next(4) === 0 ? 20 : Math.max(20, wire.rest.length))
+        wire.to.receive(wire.rest.subarray(0, length))
+        wire.rest = wire.rest.subarray(length)
+      }
+      const takes = this.next(3) === 0 || still > 5 ? this.untaken.splice(0) : []
+      if (takes.length > 0) still = 0
+      for (const take of takes) take()
+    }
+  }
+
+  check(): void {
+    assert.deepEqual(this.failures, [])
+    assert.equal(this.clientSides.length, this.plans.length, "all calls have begun")
+    for (const [index, { request, response, requestTrailers, responseTrailers, cut }] of this.plans.entries()) {
+      const [client, server] = [this.clientSides[index] as Side, this.serverSides.get(index) as Side]
+      const name = `call ${index}`
+      if (client.resetWith !== undefined || server.resetWith !== undefined) {
+        assert.notEqual(cut, "nobody", name)
+        // Who didn't cut it hears of it, unless it had heard all.
+        assert.ok(client.resetWith !== undefined || client.ended !== undefined, name)
+        continue
+      }
+      assert.equal(server.received, request, `${name}: the whole request`)
+      assert.equal(client.received, response, `${name}: the whole response`)
+      assert.deepEqual(server.ended, requestTrailers ? client.trailers : [], name)
+      assert.deepEqual(client.ended, responseTrailers ? server.trailers : [], name)
+      assert.deepEqual(client.head?.fields, fields({ "x-answer": `${index + 100}` }), name)
+    }
+    assert.equal(this.client.openStreams, 0)
+    assert.equal(this.server.openStreams, 0)
+  }
+}
+
+const size = fc.oneof(
+  { weight: 3, arbitrary: fc.nat(50) },
+  { weight: 2, arbitrary: fc.nat(20_000) },
+  { weight: 1, arbitrary: fc.nat(4 * smallest) },
+)
+
+const plan: fc.Arbitrary<Plan> = fc.record({
+  request: size,
+  response: size,
+  requestTrailers: fc.boolean(),
+  responseTrailers: fc.boolean(),
+  cut: fc.constantFrom("nobody", "nobody", "client", "server"),
+  cutAt: size,
+  part: fc.integer({ min: 500, max: 40_000 }),
+})
+
+/** Needs all of the windows, whatever the calls before have done to them. */
+const large: Plan = {
+  request: 6 * smallest,
+  response: 6 * smallest,
+  requestTrailers: true,
+  responseTrailers: true,
+  cut: "nobody",
+  cutAt: 0,
+  part: 10_000,
+}
+
+describe("a client and a server of ours", () => {
+  test("tell each other all, once and in order, and never stall, however the bytes are cut and calls are cut short", () => {
+    fc.assert(
+      fc.property(fc.array(plan, { maxLength: 8 }), fc.nat(), (plans, seed) => {
+        const pair = new Pair([...plans, large], seed)
+        pair.run()
+        pair.check()
+      }),
+      { numRuns: 100 },
+    )
+  })
+})
+
+describe("a server's connection", () => {
+  const types = (...all: ReadonlyArray<Uint8Array>) => {
+    const server = victim()
+    server.send(...all)
+    return server
+  }
+
+  test("begins with its settings, and acknowledges those of the client", () => {
+    const { sent } = victim()
+    assert.deepEqual(
+      sent.map(({ type, flags }) => [type, flags]),
+      [
+        [frameType.settings, 0],
+        [frameType.windowUpdate, 0],
+        [frameType.settings, flag.ack],
+      ],
+    )
+  })
+
+  const length = (value: string) => block([...requestFields, ...fields({ "content-length": value })])
+  for (const [given, said, fits] of [
+    [5, "5", true],
+    [0, "0", true],
+    [4, "5", false],
+    [6, "5", false],
+    [7, "5", false],
+    [1, "0", false],
+    [500, "5", false],
+  ] as const) {
+    test(`${fits ? "takes" : "resets"} a request of ${given} bytes that says it has ${said}`, () => {
+      for (const parts of [1, 2]) {
+        const server = victim()
+        const body = Buffer.alloc(given, "x")
+        const at = parts === 1 ? given : Math.min(given, Number(said))
+        server.send(headers(1, false, length(said)), data(1, body.subarray(0, at)), data(1, body.subarray(at), true))
+        assert.deepEqual(server.resets(1), fits ? [] : [errorCode.protocolError])
+        assert.deepEqual(server.ended, fits ? [1] : [])
+        assert.deepEqual(server.failures, [])
+      }
+    })
+  }
+
+  test("resets a request that says it has a body and ends with its head", () => {
+    assert.deepEqual(types(headers(1, true, length("1"))).resets(1), [errorCode.protocolError])
+  })
+
+  test("gives trailers with the end", () => {
+    const seen: Array<ReadonlyArray<Field>> = []
+    const server = victim({}, { end: (_, trailers) => seen.push(trailers) })
+    server.send(headers(1), data(1, Buffer.of(1)), headers(1, true, block(fields({ checksum: "1" }))))
+    assert.deepEqual(
+      seen.map((all) => all.map(({ name, value }) => [name, value])),
+      [[["checksum", "1"]]],
+    )
+  })
+
+  const wrong: Readonly<Record<string, readonly [code: number, ...frames: ReadonlyArray<Uint8Array>]>> = {
+    "a frame before the settings": [errorCode.protocolError, ping],
+    "DATA on stream 0": [errorCode.protocolError, settings(), data(0, Buffer.of(1))],
+    "DATA on an idle stream": [errorCode.protocolError, settings(), data(1, Buffer.of(1))],
+    "DATA that is all padding and more": [
+      errorCode.protocolError,
+      settings(),
+      headers(1),
+      frame(frameType.data, flag.padded, 1, Buffer.of(2, 0)),
+    ],
+    "DATA on a stream that has ended at both ends": [
+      errorCode.streamClosed,
+      settings(),
+      headers(1),
+      rstStream(1),
+      data(1, Buffer.of(1)),
+    ],
+    "HEADERS on stream 0": [errorCode.protocolError, settings(), headers(0)],
+    "HEADERS on a stream of the server's": [errorCode.protocolError, settings(), headers(2)],
+    "HEADERS on a stream that was passed over": [errorCode.streamClosed, settings(), headers(3), headers(1)],
+    "HEADERS with more padding than there is": [
+      errorCode.protocolError,
+      settings(),
+      frame(frameType.headers, flag.padded | flag.endHeaders, 1, Buffer.of(9, 0x82)),
+    ],
+    "HEADERS too short for a priority": [
+      errorCode.frameSizeError,
+      settings(),
+      frame(frameType.headers, flag.priority | flag.endHeaders, 1, Buffer.of(0, 0)),
+    ],
+    "a block that is no HPACK": [errorCode.compressionError, settings(), headers(1, true, Buffer.of(0xff, 0xff, 0xff))],
+    "a block that another frame interrupts": [
+      errorCode.protocolError,
+      settings(),
+      frame(frameType.headers, 0, 1, Buffer.of(0x82)),
+      ping,
+    ],
+    "a block that DATA interrupts": [
+      errorCode.protocolError,
+      settings(),
+      headers(1),
+      frame(frameType.headers, 0, 3, Buffer.of(0x82)),
+      data(1, Buffer.of(1)),
+    ],
+    "a block that another stream goes on with": [
+      errorCode.protocolError,
+      settings(),
+      frame(frameType.headers, 0, 1, Buffer.of(0x82)),
+      frame(frameType.continuation, flag.endHeaders, 3, Buffer.of(0x82)),
+    ],
+    "CONTINUATION of nothing": [
+      errorCode.protocolError,
+      settings(),
+      frame(frameType.continuation, flag.endHeaders, 1, Buffer.of(0x82)),
+    ],
+    "PRIORITY on stream 0": [errorCode.protocolError, settings(), frame(frameType.priority, 0, 0, Buffer.alloc(5))],
+    "RST_STREAM on stream 0": [errorCode.protocolError, settings(), rstStream(0)],
+    "RST_STREAM on an idle stream": [errorCode.protocolError, settings(), rstStream(1)],
+    "RST_STREAM of the wrong length": [
+      errorCode.frameSizeError,
+      settings(),
+      headers(1),
+      frame(frameType.rstStream, 0, 1, Buffer.alloc(3)),
+    ],
+    "SETTINGS on a stream": [errorCode.protocolError, settings(), frame(frameType.settings, 0, 1, Buffer.alloc(0))],
+    "SETTINGS of the wrong length": [errorCode.frameSizeError, frame(frameType.settings, 0, 0, Buffer.alloc(5))],
+    "an acknowledgement with settings": [
+      errorCode.frameSizeError,
+      settings(),
+      frame(frameType.settings, flag.ack, 0, Buffer.alloc(6)),
+    ],
+    "a push": [errorCode.protocolError, settings(), frame(frameType.pushPromise, flag.endHeaders, 1, Buffer.alloc(4))],
+    "PING on a stream": [errorCode.protocolError, settings(), frame(frameType.ping, 0, 1, Buffer.alloc(8))],
+    "PING of the wrong length": [errorCode.frameSizeError, settings(), frame(frameType.ping, 0, 0, Buffer.alloc(7))],
+    "GOAWAY on a stream": [errorCode.protocolError, settings(), frame(frameType.goaway, 0, 1, Buffer.alloc(8))],
+    "GOAWAY that is too short": [errorCode.frameSizeError, settings(), frame(frameType.goaway, 0, 0, Buffer.alloc(7))],
+    "WINDOW_UPDATE of nothing": [errorCode.protocolError, settings(), windowUpdate(0, 0)],
+    "WINDOW_UPDATE too far": [errorCode.flowControlError, settings(), windowUpdate(0, 0x7fff_ffff)],
+    "WINDOW_UPDATE on an idle stream": [errorCode.protocolError, settings(), windowUpdate(1, 1)],
+    "WINDOW_UPDATE of the wrong length": [
+      errorCode.frameSizeError,
+      settings(),
+      frame(frameType.windowUpdate, 0, 0, Buffer.alloc(3)),
+    ],
+    "settings that open a window too far": [
+      errorCode.flowControlError,
+      settings(),
+      headers(1),
+      windowUpdate(1, 0x7fff_ffff - 65_535),
+      settings([4, 65_536]),
+    ],
+    "a frame that is too large": [
+      errorCode.frameSizeError,
+      settings(),
+      frame(0xfa, 0, 0, Buffer.alloc(16_385)).subarray(0, 9),
+    ],
+  }
+  for (const [what, [code, ...bad]] of Object.entries(wrong)) {
+    test(`ends with GOAWAY and code ${code} for ${what}`, () => {
+      const resets: Array<number> = []
+      const failures: Array<number> = []
+      const connection: Connection<never> = new Connection<never>(
+        eventsOf<never>({
+          reset: ({ id }) => resets.push(id),
+          failed: (error) => failures.push(error.code),
+        }),
+        { role: "server" },
+      )
+      connection.receive(Buffer.concat([hello.subarray(0, 24), ...bad]))
+      assert.deepEqual(failures, [code])
+      const last = frames(connection.take()).at(-1)
+      assert.equal(last?.type, frameType.goaway)
+      assert.equal(last?.payload.readUInt32BE(4), code)
+      assert.ok(connection.over)
+    })
+  }
+
+  test("ends for what doesn't begin with the preface, at its first wrong byte", () => {
+    const failures: Array<number> = []
+    const connection = new Connection<never>(eventsOf<never>({ failed: ({ code }) => failures.push(code) }), {
+      role: "server",
+    })
+    connection.receive(Buffer.from("PRI * HTTP/2.0\r\n"))
+    assert.deepEqual(failures, [])
+    connection.receive(Buffer.from("X"))
+    assert.deepEqual(failures, [errorCode.protocolError])
+  })
+
+  test("bears what was under way on streams that it has cut short, however many", () => {
+    const server = victim({ maxConcurrentStreams: 1000, maxResets: 1 })
+    const ids = Array.from({ length: 1000 }, (_, i) => 2 * i + 1)
+    for (const id of ids) server.send(headers(id))
+    for (const id of ids) server.connection.reset(server.stream(id), errorCode.cancel)
+    for (const id of ids) server.send(data(id, Buffer.of(1)))
+    assert.deepEqual(server.failures, [])
+  })
+
+  test("gives bytes of which a slice is a copy, also if the socket's are a Buffer", () => {
+    const kept: Array<Uint8Array> = []
+    const server = victim({}, { data: (_, bytes, start, end) => kept.push(bytes.slice(start, end)) })
+    const chunk = Buffer.concat([headers(1), data(1, Buffer.from("abc"))])
+    server.send(chunk)
+    chunk.fill(0)
+    assert.equal(Buffer.concat(kept).toString(), "abc")
+  })
+
+  test("asks for no more of a request that it has answered", () => {
+    const server = types(headers(1))
+    server.connection.sendHeaders(server.stream(1), fields({ ":status": "404" }), true)
+    server.flush()
+    assert.deepEqual(server.resets(1), [errorCode.noError])
+  })
+
+  test("that drains lets a call end that was under way, and refuses those that come later", () => {
+    const server = types(headers(1))
+    server.connection.drain()
+    server.send(headers(3, true), data(1, Buffer.of(1), true), frame(frameType.ping, flag.ack, 0, Buffer.alloc(8)))
+    assert.deepEqual(server.resets(3), [errorCode.refusedStream])
+    assert.deepEqual(server.ended, [1])
+    const last = server.sent
+      .filter(({ type }) => type === frameType.goaway)
+      .map(({ payload }) => payload.readUInt32BE(0))
+    assert.deepEqual(last, [0x7fff_ffff, 3])
+  })
+})

@@ -1,0 +1,390 @@
+import assert from "node:assert/strict"
+import { Buffer } from "node:buffer"
+import { describe, test } from "node:test"
+import { errorCode, flag, frameType } from "../../../src/transport/http2/frames.ts"
+import { Budget, defaultLimits } from "../../../src/transport/http2/limits.ts"
+import { frame } from "../support.ts"
+import {
+  block,
+  data,
+  fields,
+  headers,
+  ping,
+  requestFields,
+  rstStream,
+  settings,
+  uint32,
+  type Victim,
+  victim,
+  windowUpdate,
+} from "./support.ts"
+
+const empty = Buffer.alloc(0)
+const times = (count: number, make: (index: number) => Uint8Array): Buffer =>
+  Buffer.concat(Array.from({ length: count }, (_, i) => make(i)))
+
+/** The connection goes on: a new call is taken. */
+const goesOn = ({ send, ended, failures }: Victim, id: number) => {
+  send(headers(id, true))
+  assert.deepEqual(failures, [])
+  assert.ok(ended.includes(id), `stream ${id} was not taken`)
+}
+
+/** The connection has ended, and said why. */
+const endsWith = ({ connection, goaway, failures, send, sent }: Victim, code: number) => {
+  assert.equal(goaway(), code)
+  assert.deepEqual(failures, [code])
+  assert.ok(connection.over)
+  assert.equal(connection.openStreams, 0)
+  const { length } = sent
+  send(ping)
+  assert.equal(sent.length, length, "what comes after the end is not read")
+}
+
+describe("a budget", () => {
+  test("gives its size at once, and then so many a second, never more than its size", () => {
+    const budget = new Budget(3, 2, 0)
+    const takes = (now: number, count: number) => Array.from({ length: count }, () => budget.take(now))
+    assert.deepEqual(takes(0, 4), [true, true, true, false])
+    assert.deepEqual(takes(499, 1), [false])
+    assert.deepEqual(takes(500, 2), [true, false])
+    assert.deepEqual(takes(1_000_000, 4), [true, true, true, false])
+    budget.fill()
+    assert.deepEqual(takes(1_000_000, 4), [true, true, true, false])
+  })
+})
+
+describe("maxConcurrentStreams", () => {
+  test("is announced, and one stream more is refused, until one of them has ended", () => {
+    const server = victim({ maxConcurrentStreams: 2 })
+    const [announced] = server.sent
+    assert.ok(announced?.payload.includes(Buffer.of(0, 3, 0, 0, 0, 2)))
+    server.send(headers(1), headers(3), headers(5), headers(7))
+    assert.equal(server.connection.openStreams, 2)
+    assert.deepEqual([5, 7].map(server.resets), [[errorCode.refusedStream], [errorCode.refusedStream]])
+    // What the client had under way for it is no fault of its own.
+    server.send(data(5, Buffer.alloc(100)), headers(5, true), windowUpdate(5, 1), rstStream(5))
+    server.send(rstStream(1))
+    goesOn(server, 9)
+  })
+
+  test("counts a stream until its answer has ended, too", () => {
+    const server = victim({ maxConcurrentStreams: 1 })
+    server.send(headers(1, true), headers(3, true))
+    assert.deepEqual(server.resets(3), [errorCode.refusedStream])
+    server.connection.sendHeaders(server.stream(1), fields({ ":status": "200" }), true)
+    goesOn(server, 5)
+  })
+})
+
+describe("maxHeaderListSize", () => {
+  const long = (size: number) => headers(1, false, block([...requestFields, { name: "x", value: "v".repeat(size) }]))
+
+  test("is told to who asks for more, on the stream alone", () => {
+    let tooLong = 0
+    const server = victim(
+      { maxHeaderListSize: 1000 },
+      {
+        headTooLong: (stream) => {
+          tooLong += 1
+          server.connection.sendHeaders(stream, fields({ ":status": "431" }), true)
+        },
+      },
+    )
+    server.send(long(1000))
+    assert.equal(tooLong, 1)
+    assert.equal(server.sent.filter(({ type }) => type === frameType.headers).length, 1)
+    goesOn(server, 3)
+  })
+
+  test("counts 32 bytes a field, so that many empty ones are over it as well", () => {
+    let tooLong = 0
+    const server = victim({ maxHeaderListSize: 1000 }, { headTooLong: () => (tooLong += 1) })
+    server.send(headers(1, true, Buffer.concat([block(requestFields), times(30, () => block(fields({ x: "" })))])))
+    assert.equal(tooLong, 1)
+  })
+
+  test("holds for what a small block makes of the table: an HPACK bomb is counted, not built", () => {
+    let tooLong = 0
+    const server = victim({}, { headTooLong: () => (tooLong += 1) })
+    // A field of 4 KB enters the table, and 4,000 single bytes name it: 16 MB of headers in 8 KB.
+    const large = Buffer.concat([
+      Buffer.of(0x40, 1, 0x78, 0x7f, 0x80 | (3800 & 0x7f), 3800 >> 7),
+      Buffer.alloc(3800 + 127, "v"),
+    ])
+    server.send(headers(1, true, Buffer.concat([block(requestFields), large, Buffer.alloc(4000, 0xbe)])))
+    assert.deepEqual(server.failures, [])
+    assert.equal(tooLong, 1)
+    goesOn(server, 3)
+  })
+})
+
+describe("maxHeaderBlockSize", () => {
+  test("ends the connection of who goes over it with CONTINUATION frames, before anything is decoded", () => {
+    const server = victim({ maxHeaderBlockSize: 20_000 })
+    server.send(
+      frame(frameType.headers, 0, 1, Buffer.alloc(16_384)),
+      frame(frameType.continuation, 0, 1, Buffer.alloc(3616)),
+    )
+    assert.deepEqual(server.failures, [])
+    server.send(frame(frameType.continuation, 0, 1, Buffer.alloc(1)))
+    endsWith(server, errorCode.enhanceYourCalm)
+  })
+})
+
+describe("maxContinuations", () => {
+  for (const [what, piece] of [
+    ["empty", empty],
+    ["small", Buffer.alloc(1, 0x82)],
+  ] as const) {
+    test(`ends the connection of who sends ${what} CONTINUATION frames for ever`, () => {
+      const server = victim({ maxContinuations: 8 })
+      server.send(
+        frame(frameType.headers, 0, 1, empty),
+        times(8, () => frame(frameType.continuation, 0, 1, piece)),
+      )
+      assert.deepEqual(server.failures, [])
+      server.send(frame(frameType.continuation, 0, 1, piece))
+      endsWith(server, errorCode.enhanceYourCalm)
+    })
+  }
+
+  test("lets a request through that is cut as finely as that", () => {
+    const server = victim({ maxContinuations: 8 })
+    const whole = block(requestFields)
+    const at = (i: number) => whole.subarray(i, i === 8 ? whole.length : i + 1)
+    server.send(frame(frameType.headers, flag.endStream, 1, at(0)))
+    for (let i = 1; i < 9; i++) server.send(frame(frameType.continuation, i === 8 ? flag.endHeaders : 0, 1, at(i)))
+    assert.deepEqual(server.ended, [1])
+  })
+})
+
+describe("maxResets", () => {
+  const limits = { maxResets: 10, maxResetsPerSecond: 5 }
+
+  test("ends the connection of who opens streams only to reset them (CVE-2023-44487)", () => {
+    const server = victim(limits)
+    for (let id = 1; id <= 19; id += 2) server.send(headers(id), rstStream(id))
+    assert.deepEqual(server.failures, [])
+    server.send(headers(21), rstStream(21))
+    endsWith(server, errorCode.enhanceYourCalm)
+  })
+
+  test("bears who resets streams as seldom as that for ever", () => {
+    const server = victim(limits)
+    for (let id = 1; id < 1001; id += 2) {
+      server.clock.now += 200
+      server.send(headers(id), rstStream(id))
+    }
+    goesOn(server, 1001)
+  })
+
+  test("counts streams that are refused", () => {
+    const server = victim({ ...limits, maxConcurrentStreams: 0 })
+    server.send(times(11, (i) => headers(2 * i + 1)))
+    endsWith(server, errorCode.enhanceYourCalm)
+  })
+
+  // What makes a server reset streams by itself, at no cost for who does it.
+  const provocations: Readonly<Record<string, { code: number; with: (id: number) => Uint8Array }>> = {
+    "a window update of nothing": { code: errorCode.protocolError, with: (id) => windowUpdate(id, 0) },
+    "a window opened too far": { code: errorCode.flowControlError, with: (id) => windowUpdate(id, 0x7fff_ffff) },
+    "data behind the end": { code: errorCode.streamClosed, with: (id) => data(id, Buffer.of(1)) },
+    "headers behind the end": { code: errorCode.streamClosed, with: (id) => headers(id, true) },
+    "a stream that depends on itself": {
+      code: errorCode.protocolError,
+      with: (id) => frame(frameType.priority, 0, id, Buffer.concat([uint32(id), Buffer.of(1)])),
+    },
+    "a priority of the wrong length": {
+      code: errorCode.frameSizeError,
+      with: (id) => frame(frameType.priority, 0, id, Buffer.of(1)),
+    },
+  }
+  for (const [what, { code, with: provoke }] of Object.entries(provocations)) {
+    test(`counts streams that the server is made to reset: ${what} (CVE-2025-8671)`, () => {
+      const server = victim(limits)
+      for (let id = 1; id <= 19; id += 2) {
+        server.send(headers(id, true), provoke(id))
+        assert.deepEqual(server.resets(id), [code])
+        assert.equal(server.connection.openStreams, 0)
+      }
+      assert.deepEqual(server.failures, [])
+      server.send(headers(21, true), provoke(21))
+      endsWith(server, errorCode.enhanceYourCalm)
+    })
+  }
+
+  test("counts malformed requests", () => {
+    const server = victim(limits)
+    server.send(times(10, (i) => headers(2 * i + 1, true, block(fields({ ":method": "POST" })))))
+    assert.deepEqual(server.resets(19), [errorCode.protocolError])
+    server.send(headers(21, true, block(fields({ ":method": "POST" }))))
+    endsWith(server, errorCode.enhanceYourCalm)
+  })
+})
+
+describe("maxIdleFrames", () => {
+  const limits = { maxIdleFrames: 20, maxIdleFramesPerSecond: 10 }
+  const floods: Readonly<Record<string, Uint8Array>> = {
+    PING: ping,
+    "PING answers": frame(frameType.ping, flag.ack, 0, Buffer.alloc(8)),
+    SETTINGS: settings([4, 1000]),
+    "SETTINGS answers": frame(frameType.settings, flag.ack, 0, empty),
+    "empty DATA": data(1, empty),
+    "DATA that is all padding": frame(frameType.data, flag.padded, 1, Buffer.alloc(256, 255)),
+    PRIORITY: frame(frameType.priority, 0, 9, Buffer.alloc(5)),
+    "WINDOW_UPDATE of the connection": windowUpdate(0, 1),
+    "WINDOW_UPDATE of a stream": windowUpdate(1, 1),
+    "WINDOW_UPDATE of a closed stream": windowUpdate(3, 1),
+    "RST_STREAM of a closed stream": rstStream(3),
+    GOAWAY: frame(frameType.goaway, 0, 0, Buffer.alloc(8)),
+    "unknown frames": frame(0xfa, 0xff, 0, empty),
+  }
+  const attacked = () => {
+    const server = victim(limits)
+    server.send(headers(1), headers(3), rstStream(3))
+    return server
+  }
+  for (const [what, flood] of Object.entries(floods)) {
+    test(`ends the connection of who floods it with ${what}`, () => {
+      const server = attacked()
+      server.send(times(20, () => flood))
+      assert.deepEqual(server.failures, [])
+      server.send(flood)
+      endsWith(server, errorCode.enhanceYourCalm)
+    })
+
+    test(`bears ${what} among what is of use`, () => {
+      const server = attacked()
+      for (let i = 0; i < 10; i++)
+        server.send(
+          times(15, () => flood),
+          data(1, Buffer.of(1)),
+        )
+      goesOn(server, 5)
+    })
+
+    test(`bears ${what} now and then for ever, with nothing of use in between`, () => {
+      const server = attacked()
+      for (let i = 0; i < 200; i++) {
+        server.clock.now += 100
+        server.send(flood)
+      }
+      goesOn(server, 5)
+    })
+  }
+
+  test("lets a client open its windows as often as it likes, as long as it is sent something", () => {
+    const server = attacked()
+    for (let i = 0; i < 100; i++) {
+      server.connection.sendData(server.stream(1), Buffer.alloc(100))
+      server.send(windowUpdate(0, 50), windowUpdate(1, 50), windowUpdate(0, 50), windowUpdate(1, 50), ping)
+    }
+    assert.equal(server.body(1).length, 10_000)
+    goesOn(server, 5)
+  })
+})
+
+describe("streamWindow and connectionWindow", () => {
+  const small = { streamWindow: 65_535, connectionWindow: 150_000 }
+  const full = Buffer.alloc(16_384)
+
+  test("reset the stream alone that goes over its own", () => {
+    const server = victim(small)
+    server.send(headers(1), headers(3), data(1, full), data(1, full), data(1, full), data(1, full.subarray(1)))
+    assert.deepEqual(server.resets(1), [])
+    server.send(data(1, Buffer.of(1)))
+    assert.deepEqual(server.resets(1), [errorCode.flowControlError])
+    server.send(data(3, full))
+    goesOn(server, 5)
+  })
+
+  test("end the connection that goes over that of all streams together", () => {
+    const server = victim(small)
+    for (const id of [1, 3, 5]) server.send(headers(id), data(id, full), data(id, full), data(id, full))
+    assert.deepEqual(server.failures, [])
+    server.send(data(5, full))
+    endsWith(server, errorCode.flowControlError)
+  })
+
+  test("count padding, which nobody takes in, and give it back", () => {
+    const server = victim(small, { data: (stream, _, start, end) => server.connection.taken(stream, end - start) })
+    const padded = frame(frameType.data, flag.padded, 1, Buffer.concat([Buffer.of(255), Buffer.alloc(256)]))
+    server.send(headers(1))
+    for (let i = 0; i < 2000; i++) server.send(padded)
+    assert.deepEqual(server.resets(1), [])
+    goesOn(server, 3)
+  })
+
+  test("get back once, and once only, what a closed stream had not taken in", () => {
+    const server = victim(small)
+    const fill = (id: number) => server.send(headers(id), data(id, full), data(id, full), data(id, full))
+    for (const id of [1, 3]) {
+      fill(id)
+      const stream = server.stream(id)
+      server.send(rstStream(id))
+      server.connection.taken(stream, 3 * full.length)
+    }
+    for (const id of [5, 7, 9]) fill(id)
+    server.send(data(9, full.subarray(0, 150_000 - 9 * full.length)))
+    assert.deepEqual(server.failures, [])
+    server.send(data(9, Buffer.of(1)))
+    endsWith(server, errorCode.flowControlError)
+  })
+
+  test("get back at once what nobody will take in", () => {
+    const server = victim(small)
+    for (let id = 1; id < 80; id += 2) server.send(headers(id, true), data(id, full), data(id, full))
+    assert.deepEqual(server.resets(79), [errorCode.streamClosed])
+    goesOn(server, 81)
+  })
+
+  test("are never announced as less than what a client may count on anyway", () => {
+    const server = victim({ streamWindow: 1, connectionWindow: 1 })
+    assert.ok(server.sent.every(({ type }) => type !== frameType.windowUpdate))
+    server.send(headers(1), data(1, full))
+    goesOn(server, 3)
+  })
+})
+
+describe("maxOutput", () => {
+  const body = Buffer.alloc(1_000_000, "x")
+
+  test("bounds what waits for a peer that opens no window: the rest stays with its stream", () => {
+    const server = victim()
+    server.send(settings([4, 0]), headers(1, true), headers(3, true))
+    const stream = server.stream(1)
+    server.connection.sendHeaders(stream, fields({ ":status": "200" }), false)
+    assert.equal(server.connection.sendData(stream, body), false, "who writes is told to wait")
+    server.flush()
+    assert.equal(server.body(1).length, 0)
+    server.connection.sendHeaders(server.stream(3), fields({ ":status": "200" }), true)
+    server.flush()
+    assert.ok(server.sent.some(({ type, streamId }) => type === frameType.headers && streamId === 3))
+    // A reset frees what waited.
+    server.send(rstStream(1))
+    assert.equal(stream.pending.length, 0)
+    goesOn(server, 5)
+  })
+
+  test("bounds what waits for the socket, whatever frame size the peer asks for", () => {
+    const server = victim({ maxOutput: 50_000 })
+    server.send(settings([4, 0x7fff_ffff], [5, 16_777_215]), windowUpdate(0, 0x7000_0000), headers(1, true))
+    server.connection.sendData(server.stream(1), body)
+    assert.ok(server.connection.take().length < 50_000 + 65_536 + 100)
+  })
+
+  test("says when to read no more from a peer that doesn't read its answers", () => {
+    const { connection } = victim({ maxOutput: 1000 })
+    for (let i = 0; i < 200 && !connection.congested; i++) connection.receive(ping)
+    assert.ok(connection.congested)
+    connection.take()
+    assert.ok(!connection.congested)
+  })
+})
+
+describe("the defaults", () => {
+  test("are bounds, every one of them", () => {
+    for (const [name, limit] of Object.entries(defaultLimits)) assert.ok(limit > 0 && limit < 1e8, name)
+  })
+})
