@@ -17,10 +17,8 @@ export const okTrailers: ReadonlyArray<Field> = Object.freeze([Object.freeze({ n
 
 // Percent-encoding of UTF-8, for all but printable ASCII without "%" (PROTOCOL-HTTP2, "Status-Message").
 export const encodeMessage = (message: string): string =>
-  message.replace(/[^\x20-\x24\x26-\x7e]+/gu, (text) => {
-    // A lone surrogate has no UTF-8.
-    return encodeURIComponent(text.toWellFormed()).replace(/[!'()*~]/g, (char) => char)
-  })
+  // A lone surrogate has no UTF-8.
+  message.replace(/[^\x20-\x24\x26-\x7e]+/gu, (text) => encodeURIComponent(text.toWellFormed()))
 
 const details = (error: RpcError, all: ReadonlyArray<Detail>, types: Registry): Field => ({
   name: "grpc-status-details-bin",
