@@ -4,7 +4,7 @@
  * A deadline crosses the wire as the time that is left, since clocks differ (gRPC: `grpc-timeout`; Connect:
  * `Connect-Timeout-Ms`), and it is inherited: calls that a program makes while it serves a call end with that call.
  */
-import { Clock, Context, Duration, Effect } from "effect"
+import { Clock, Context, Duration, Effect, Fiber } from "effect"
 import { RpcError } from "./error.ts"
 
 export type Deadline = number
@@ -34,8 +34,8 @@ export const exceeded = (): RpcError =>
   new RpcError({ code: "deadline_exceeded", message: "the deadline passed before the call ended" })
 
 /**
- * Interrupts an effect at a deadline and fails with `deadline_exceeded`. Only a deadline costs a timer: without one the
- * effect is given back as it is.
+ * Interrupts an effect at a deadline and fails with `deadline_exceeded`. Without a deadline the effect is given back as it
+ * is, and one that ends in the turn it began in costs no timer.
  */
 export const enforce = <A, R>(
   effect: Effect.Effect<A, RpcError, R>,
@@ -44,10 +44,20 @@ export const enforce = <A, R>(
   deadline === undefined
     ? effect
     : Effect.flatMap(remaining(deadline), (left) =>
-        left === 0
-          ? Effect.fail(exceeded())
-          : Effect.timeoutOrElse(effect, { duration: left, orElse: () => Effect.fail(exceeded()) }),
+        left === 0 ? Effect.fail(exceeded()) : Effect.flatMap(start(effect), (fiber) => endWithin(fiber, left)),
       )
+
+const start = <A, R>(effect: Effect.Effect<A, RpcError, R>) => Effect.forkChild(effect, { startImmediately: true })
+
+const endWithin = <A>(fiber: Fiber.Fiber<A, RpcError>, millis: number): Effect.Effect<A, RpcError> => {
+  const exit = fiber.pollUnsafe()
+  if (exit !== undefined) return exit
+  const stop = Fiber.interrupt(fiber)
+  return Effect.timeoutOrElse(Fiber.join(fiber), {
+    duration: millis,
+    orElse: () => Effect.andThen(stop, Effect.fail(exceeded())),
+  }).pipe(Effect.onInterrupt(() => stop))
+}
 
 /**
  * Gives all calls that an effect makes a deadline this far from now, unless they have a nearer one.
