@@ -1,12 +1,14 @@
 /**
- * Details on the wire: the bytes of a `google.protobuf.Any`, out of a detail's JSON form and back.
+ * Details on the wire: the protobuf messages that a detail's JSON form stands for, and back.
  */
 import {
   createRegistry,
   type DescFile,
+  type DescMessage,
   fromBinary,
   fromJson,
   type JsonValue,
+  type Message,
   type Registry,
   toBinary,
   toJson,
@@ -27,25 +29,36 @@ export const detailTypes = (file: DescFile): Registry => {
   return types
 }
 
-/** The bytes of a detail. Throws for a type that is neither known nor given as bytes: its program's mistake. */
-export const detailBytes = ({ type, value }: Detail, types: Registry): Uint8Array => {
-  if (value instanceof Uint8Array) return value
+/** A detail as a message. Throws for a type that isn't known, though it wasn't given as bytes: its program's mistake. */
+export const detailMessage = (type: string, value: object, types: Registry): { desc: DescMessage; value: Message } => {
   const desc = types.getMessage(type)
   if (desc === undefined) {
     throw new Error(`the detail ${type} is no message of google.rpc nor of the service's file: give it as bytes`)
   }
   // A detail's value is JSON by its definition, which the core has no type for.
-  return toBinary(desc, fromJson(desc, value as JsonValue, { registry: types }))
+  return { desc, value: fromJson(desc, value as JsonValue, { registry: types }) }
+}
+
+/** The bytes of a detail. */
+export const detailBytes = ({ type, value }: Detail, types: Registry): Uint8Array => {
+  if (value instanceof Uint8Array) return value
+  const message = detailMessage(type, value, types)
+  return toBinary(message.desc, message.value)
+}
+
+/** A message as a detail. */
+export const detailOfMessage = (desc: DescMessage, message: Message, types: Registry): Detail => {
+  const value = toJson(desc, message, { registry: types })
+  // A message's JSON form is an object but for a few well-known types, such as a Timestamp's text.
+  return { type: desc.typeName, value: typeof value === "object" && value !== null ? value : { value } }
 }
 
 /** A detail out of its bytes; as bytes still if its type isn't known, or they aren't what it says. */
-export const detailOf = (type: string, bytes: Uint8Array, types: Registry): Detail => {
+export const detailOfBytes = (type: string, bytes: Uint8Array, types: Registry): Detail => {
   const desc = types.getMessage(type)
   if (desc === undefined) return { type, value: bytes }
   try {
-    const value = toJson(desc, fromBinary(desc, bytes), { registry: types })
-    // A message's JSON form is an object but for a few well-known types, such as a Timestamp's text.
-    return { type, value: typeof value === "object" && value !== null ? value : { value } }
+    return detailOfMessage(desc, fromBinary(desc, bytes), types)
   } catch {
     return { type, value: bytes }
   }

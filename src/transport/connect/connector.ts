@@ -9,8 +9,9 @@ import type { Connector } from "../../core/rpc/channel.ts"
 import type { Compression } from "../../core/rpc/compression.ts"
 import * as Deadline from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
+import { detailTypes } from "../details.ts"
 import { type DescMethod, descriptorOf } from "../method.ts"
-import { detailTypes, fromConnectError } from "./error.ts"
+import { fromConnectError } from "./error.ts"
 import { fromHeaders, toHeaders } from "./headers.ts"
 
 // The codes of node's errors about a connection that is gone.

@@ -26,7 +26,9 @@ export const toNodeHandler =
       response.end()
       return
     }
-    response.once("finish", () => drop(request))
+    // What is left of a request that was answered early, as one over the limit is, must not lie there: the connection's
+    // next request waits behind it.
+    response.once("finish", () => request.resume())
     handler(call)
       .then((answer) => universalResponseToNodeResponse(answer, response))
       // Nobody is left to answer: the peer has gone, and its call has been cancelled already.
@@ -45,18 +47,11 @@ const read = (request: http.IncomingMessage, response: http.ServerResponse): Uni
     )
     // Over HTTP/1.1 Connect-ES would refuse all bidi methods. Half duplex, with all requests before the first answer,
     // they work there too; the version serves for nothing else.
-    return { ...call, httpVersion: "2.0" }
+    // And its own iterator destroys a request that it leaves early, which leaves the connection to nobody.
+    return { ...call, httpVersion: "2.0", body: request.iterator({ destroyOnReturn: false }) }
   } catch {
     return undefined
   }
-}
-
-// What is left of a request that was answered early, as one over the limit is: while it lies there, the connection's next
-// request waits behind it.
-const drop = (request: http.IncomingMessage): void => {
-  // Connect-ES leaves its iterator behind, whose listener would keep the stream from flowing.
-  request.removeAllListeners("readable")
-  request.resume()
 }
 
 // gRPC-Web has a status of its own for a method that isn't there.

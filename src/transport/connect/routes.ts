@@ -16,10 +16,11 @@ import type { Call, CallInfo, Method, Peer } from "../../core/rpc/call.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import * as Metadata from "../../core/rpc/metadata.ts"
 import { type Handler, respond, respondStream, type Service } from "../../core/rpc/service.ts"
+import { detailTypes } from "../details.ts"
 import { type MessageLimits, toConnectLimits } from "../limits.ts"
 import { descriptorOf } from "../method.ts"
 import { nameEncodings, toConnectCompression } from "./compression.ts"
-import { detailTypes, fromConnectError, toConnectError } from "./error.ts"
+import { fromConnectError, toConnectError } from "./error.ts"
 import { appendTo, fromHeaders } from "./headers.ts"
 
 // Promises alone never leave the turn: a program that always has an answer ready would keep the event loop for itself.

@@ -66,8 +66,18 @@ interface Carrier {
   readonly stop: () => void
 }
 
-// RFC 9113, section 3.4. Three bytes are enough: no HTTP/1.1 method begins with them.
-const preface = "PRI"
+// RFC 9113, section 3.4, and RFC 9112, section 3: how the first line begins.
+const http2Beginning = "PRI * "
+const http1Beginnings = http.METHODS.map((method) => `${method} `)
+const longestBeginning = Math.max(...[http2Beginning, ...http1Beginnings].map(({ length }) => length))
+
+/** What a client speaks, by its first bytes. */
+const spokenIn = (text: string): "http/2" | "http/1.1" | "neither" | "unclear" => {
+  if (text.startsWith(http2Beginning)) return "http/2"
+  if (http1Beginnings.some((one) => text.startsWith(one))) return "http/1.1"
+  return [http2Beginning, ...http1Beginnings].some((one) => one.startsWith(text)) ? "unclear" : "neither"
+}
+
 const keepAliveMillis = 30_000
 
 /**
@@ -129,10 +139,12 @@ export const listen = Effect.fnUntraced(function* (
     let first = Buffer.alloc(0)
     const sniff = (chunk: Buffer) => {
       first = Buffer.concat([first, chunk])
-      const text = first.toString("latin1", 0, preface.length)
-      if (text.length < preface.length && preface.startsWith(text)) return
+      const spoken = spokenIn(first.toString("latin1", 0, longestBeginning))
+      if (spoken === "unclear") return
       socket.off("data", sniff)
-      if (text === preface) return carryHttp2(socket, first)
+      if (spoken === "http/2") return carryHttp2(socket, first)
+      // An answer in HTTP/1.1 would be garbage to whoever speaks neither (RFC 9113, section 3.4).
+      if (spoken === "neither") return socket.destroy()
       carryHttp1(socket)
       // Pushed back it would come late: Deno reads what follows past the socket's own buffer.
       socket.emit("data", first)

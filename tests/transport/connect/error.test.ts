@@ -7,7 +7,8 @@ import { badRequest, type Detail, errorInfo, retryInfo } from "../../../src/core
 import { RpcError } from "../../../src/core/rpc/error.ts"
 import * as Metadata from "../../../src/core/rpc/metadata.ts"
 import * as Status from "../../../src/core/rpc/status.ts"
-import { detailTypes, fromConnectError, toConnectError } from "../../../src/transport/connect/error.ts"
+import { fromConnectError, toConnectError } from "../../../src/transport/connect/error.ts"
+import { detailTypes } from "../../../src/transport/details.ts"
 import { file_pi, PiPointSchema } from "../../../src/transport/gen/pi_pb.ts"
 
 const types = detailTypes(file_pi)
