@@ -44,7 +44,7 @@ export interface Server extends Listening {
  *   yield* Effect.never
  * })
  */
-export const serve = Effect.fnUntraced(function* <R>(
+export const serve = Effect.fnUntraced(function* <R = never>(
   services: Service<DescService, R> | ReadonlyArray<Service<DescService, R>>,
   options: ServeOptions = {},
 ): Effect.fn.Return<Server, ListenError, Exclude<R, Call> | Scope.Scope> {

@@ -4,7 +4,7 @@ import { create, createFileRegistry } from "@bufbuild/protobuf"
 import { FileDescriptorProtoSchema, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt"
 import { Context, Deferred, Effect, Result } from "effect"
 import { intercept } from "../../src/core/layers/intercept.ts"
-import { Call } from "../../src/core/rpc/call.ts"
+import { Call, sendHeader } from "../../src/core/rpc/call.ts"
 import { RpcError } from "../../src/core/rpc/error.ts"
 import { fromHandlers } from "../../src/core/rpc/service.ts"
 import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
@@ -174,5 +174,36 @@ describe("a server", () => {
       yield* Deferred.await(ended)
       const unary = yield* (yield* http1(server))({ ...json, "connect-timeout-ms": "20" }, "{}")
       assert.deepEqual([unary.status, JSON.parse(`${unary.body}`).code], [504, "deadline_exceeded"])
+    }))
+
+  test("leaves the connection of HTTP/1.1 to the next request where it answered a stream early", () =>
+    Effect.gen(function* () {
+      const request = yield* http1(yield* start(pi, { maxReceiveBytes: 1000 }))
+      const stream = { "content-type": "application/connect+json", ":path": "/pi.PiCalculator/CalcRange" }
+      const refused = yield* request(stream, envelope(new Uint8Array(300_000)))
+      assert.match(`${refused.body}`, /resource_exhausted/)
+      assert.equal((yield* request(json, '{"n":999}')).status, 200)
+    }))
+
+  test("serves bidi methods over HTTP/1.1 too, in half duplex", () =>
+    Effect.gen(function* () {
+      const request = yield* http1(yield* start(pi))
+      const stream = { "content-type": "application/connect+json", ":path": "/pi.PiCalculator/CalcStream" }
+      const { status, body } = yield* request(stream, Buffer.concat([1, 2].map((n) => envelope(bytes(`{"n":${n}}`)))))
+      assert.equal(status, 200)
+      assert.equal(`${body}`.match(/"value":/g)?.length, 2)
+    }))
+
+  test("sends leading metadata of a gRPC call in a block of its own, though the call fails without an answer", () =>
+    Effect.gen(function* () {
+      const failing = Effect.andThen(
+        sendHeader({ "x-lead": "1" }),
+        Effect.fail(new RpcError({ code: "not_found", message: "" })),
+      )
+      const request = yield* http2Requests(
+        yield* start(Service.make(PiCalculator, { ...calculator, calc: () => failing })),
+      )
+      const { headers, trailers } = yield* request({ "content-type": "application/grpc" }, envelope(request999))
+      assert.deepEqual([headers["x-lead"], trailers["grpc-status"]], ["1", "5"])
     }))
 })

@@ -1,0 +1,91 @@
+import assert from "node:assert/strict"
+import { readFileSync } from "node:fs"
+import * as http2 from "node:http2"
+import * as https from "node:https"
+import { join } from "node:path"
+import { describe } from "node:test"
+import { Effect } from "effect"
+import { Call, type Peer } from "../../../src/core/rpc/call.ts"
+import { PiCalculator } from "../../../src/transport/gen/pi_pb.ts"
+import { type Server, serve } from "../../../src/transport/server.ts"
+import * as Service from "../../../src/transport/service.ts"
+import { test } from "../../effect.ts"
+import { envelope, request999, requests2 } from "../support.ts"
+
+const pem = (name: string) => readFileSync(join(import.meta.dirname, "..", "certificates", name), "utf8")
+const tls = { key: pem("server.key"), cert: pem("server.pem") }
+const ca = pem("ca.pem")
+const client = { key: pem("client.key"), cert: pem("client.pem") }
+
+/** A server that notes who calls it. */
+const noting = (options: { readonly clientCa?: string } = {}) =>
+  Effect.gen(function* () {
+    const peers: Array<Peer> = []
+    const service = Service.partial(PiCalculator, {
+      calc: ({ n }) => Effect.map(Call, ({ peer }) => ({ value: peers.push(peer) && n })),
+    })
+    return { peers, ...(yield* serve(service, { port: 0, tls: { ...tls, ...options } })) }
+  })
+
+const session = ({ port }: Server, identity: { readonly key?: string; readonly cert?: string } = {}) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const opened = http2.connect(`https://localhost:${port}`, { ca, ...identity })
+      opened.on("error", () => {})
+      return opened
+    }),
+    (opened) => Effect.sync(() => opened.destroy()),
+  )
+
+const grpc = { "content-type": "application/grpc", te: "trailers" }
+
+describe("a port with TLS", () => {
+  test("speaks HTTP/2 with who asks for it, and HTTP/1.1 with who doesn't", () =>
+    Effect.gen(function* () {
+      const server = yield* noting()
+      assert.match(server.url, /^https:/)
+      const answer = yield* requests2(yield* session(server))(grpc, envelope(request999))
+      assert.equal(answer.trailers["grpc-status"], "0")
+      const body = yield* Effect.promise(
+        () =>
+          new Promise<string>((resolve, reject) => {
+            const options = { ca, method: "POST", headers: { "content-type": "application/json" }, agent: false }
+            const url = `https://localhost:${server.port}/pi.PiCalculator/Calc`
+            const request = https.request(url, options, (response) => {
+              let text = ""
+              response.setEncoding("utf8").on("data", (chunk: string) => {
+                text += chunk
+              })
+              response.on("end", () => resolve(`${response.httpVersion} ${text}`))
+            })
+            request.on("error", reject)
+            request.end('{"n":7}')
+          }),
+      )
+      assert.equal(body, '1.1 {"value":7}')
+      assert.deepEqual(
+        server.peers.map(({ identity }) => identity),
+        [undefined, undefined],
+      )
+    }))
+
+  test("tells a program who its client is, by the certificate that it has checked", () =>
+    Effect.gen(function* () {
+      const server = yield* noting({ clientCa: ca })
+      const answer = yield* requests2(yield* session(server, client))(grpc, envelope(request999))
+      assert.equal(answer.trailers["grpc-status"], "0")
+      const identity = server.peers[0]?.identity
+      assert.equal(identity?.subject, "client")
+      assert.match(identity?.names ?? "", /DNS:client\.example/)
+    }))
+
+  test("turns away a client without a certificate where one is asked for", () =>
+    Effect.gen(function* () {
+      const server = yield* noting({ clientCa: ca })
+      const refused = yield* Effect.exit(requests2(yield* session(server))(grpc, envelope(request999)))
+      assert.ok(refused._tag === "Failure" || Number.isNaN(refused.value.status))
+      assert.equal(server.peers.length, 0)
+      const admitted = yield* requests2(yield* session(server, client))(grpc, envelope(request999))
+      assert.equal(admitted.trailers["grpc-status"], "0")
+    }))
+})
