@@ -156,7 +156,7 @@ for (const protocol of protocols) {
         })
         const { seen, layer } = watch()
         const client = yield* dial(yield* start(service), { protocol }, layer)
-        const calls = {
+        const calls: Readonly<Record<string, Effect.Effect<unknown, RpcError>>> = {
           calc: client.calc({}),
           calcRange: Stream.runDrain(client.calcRange({})),
           calcStream: Stream.runDrain(client.calcStream(numbers(1))),
@@ -188,7 +188,7 @@ for (const protocol of protocols) {
           summarize: () => fails,
         })
         const client = yield* dial(yield* start(service), { protocol })
-        const calls = {
+        const calls: Readonly<Record<string, Effect.Effect<unknown, RpcError>>> = {
           calc: client.calc({}),
           calcRange: Stream.runDrain(client.calcRange({})),
           calcStream: Stream.runDrain(client.calcStream(numbers(1))),
@@ -256,7 +256,7 @@ for (const protocol of protocols) {
         calcStream: () => Stream.fromEffect(never),
         summarize: () => never,
       })
-      const callOf = (client: Client.Client<typeof PiCalculator>) =>
+      const callOf = (client: Client.Client<typeof PiCalculator>): Effect.Effect<unknown, RpcError> =>
         ({
           calc: client.calc({}),
           calcRange: Stream.runDrain(client.calcRange({})),
