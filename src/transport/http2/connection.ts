@@ -85,6 +85,10 @@ const pingLength = 8
 const maxRemembered = 4096
 const priorityLength = 5
 
+// What a client may presume of a server that hasn't said yet how many streams it takes: more might be refused. It is the
+// least that RFC 9113, section 6.5.2, recommends to servers.
+const presumed = { maxConcurrentStreams: 100 }
+
 interface HeaderBlock {
   readonly streamId: number
   readonly endStream: boolean
@@ -247,7 +251,8 @@ export class Connection<T> {
 
   /** Begins a stream, as a client. `undefined` if the peer takes no more of them now. */
   open(fields: ReadonlyArray<Field>, context: T): Stream<T> | undefined {
-    if (this.ended || this.draining || this.streams.size >= this.remote.maxConcurrentStreams) return undefined
+    const { maxConcurrentStreams } = this.settingsReceived ? this.remote : presumed
+    if (this.ended || this.draining || this.streams.size >= maxConcurrentStreams) return undefined
     if (this.nextStream > maxInt31) return undefined
     const stream = this.createStream(this.nextStream)
     this.nextStream += 2

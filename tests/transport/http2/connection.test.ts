@@ -75,6 +75,7 @@ class Pair {
     rest: Buffer
   }>
   private random: number
+  private settled = false
 
   constructor(plans: ReadonlyArray<Plan>, seed: number) {
     this.plans = plans
@@ -86,7 +87,12 @@ class Pair {
       maxOutput: 20_000,
     }
     this.client = new Connection<Side>(
-      this.events(() => this.client),
+      {
+        ...this.events(() => this.client),
+        settings: () => {
+          this.settled = true
+        },
+      },
       { role: "client", limits },
     )
     this.server = new Connection<Side>(
@@ -184,7 +190,8 @@ class Pair {
   private openNext(): boolean {
     const index = this.clientSides.length
     const plan = this.plans[index]
-    if (plan === undefined) return false
+    // Before the server's settings a client can't know how few streams it takes, and one too many is refused.
+    if (plan === undefined || !this.settled) return false
     const side = new Side(index, plan.request, plan.requestTrailers, plan.cut === "client" ? plan.cutAt : -1, plan.part)
     const stream = this.client.open([...requestFields, ...fields({ "x-call": `${index}` })], side)
     if (stream === undefined) return false
@@ -261,6 +268,21 @@ const large: Plan = {
   cutAt: 0,
   part: 10_000,
 }
+
+describe("a client", () => {
+  test("opens no more than 100 streams before it knows how many its server takes", () => {
+    const server = new Connection<never>(eventsOf<never>({}), { role: "server", limits: { maxConcurrentStreams: 102 } })
+    const client = new Connection<number>(eventsOf<number>({}), { role: "client" })
+    const openAll = () => {
+      let opened = 0
+      while (client.open(requestFields, opened) !== undefined) opened++
+      return opened
+    }
+    assert.equal(openAll(), 100)
+    client.receive(server.take())
+    assert.equal(openAll(), 2)
+  })
+})
 
 describe("a client and a server of ours", () => {
   test("tell each other all, once and in order, and never stall, however the bytes are cut and calls are cut short", () => {
