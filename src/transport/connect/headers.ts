@@ -5,8 +5,8 @@
  * of a repeated key with ", ", so repeated text arrives as one value; repeated bytes are told apart, since base64 has no
  * comma.
  */
-import { decodeBinaryHeader, encodeBinaryHeader } from "@connectrpc/connect"
 import * as Metadata from "../../core/rpc/metadata.ts"
+import { decodeBinary, encodeBinary } from "../binary.ts"
 
 // Set by HTTP servers and proxies of their own accord, or by gRPC-Web: no metadata of the call.
 const notOurs: ReadonlySet<string> = new Set(["date", "server", "vary", "via", "x-grpc-web"])
@@ -14,7 +14,7 @@ const notOurs: ReadonlySet<string> = new Set(["date", "server", "vary", "via", "
 /** Adds metadata to headers. */
 export const appendTo = (headers: Headers, metadata: Metadata.Metadata): void => {
   for (const [key, value] of metadata) {
-    headers.append(key, typeof value === "string" ? value : encodeBinaryHeader(value.slice().buffer))
+    headers.append(key, typeof value === "string" ? value : encodeBinary(value))
   }
 }
 
@@ -29,18 +29,8 @@ export const fromHeaders = (headers: Headers): Metadata.Metadata => {
   const metadata: Array<Metadata.Entry> = []
   headers.forEach((value, key) => {
     if (Metadata.isReserved(key) || notOurs.has(key)) return
-    if (key.endsWith("-bin")) metadata.push(...binaryValues(key, value))
+    if (key.endsWith("-bin")) for (const bytes of decodeBinary(value)) metadata.push([key, bytes])
     else metadata.push([key, value])
   })
   return metadata
 }
-
-// With padding or without; a single character at the end would be less than a byte.
-const base64 = /^([0-9A-Za-z+/]{4})*([0-9A-Za-z+/]{2}(==)?|[0-9A-Za-z+/]{3}=?)?$/
-
-const binaryValues = (key: string, joined: string): ReadonlyArray<Metadata.Entry> =>
-  joined
-    .split(",")
-    .map((value) => value.trim())
-    .filter((value) => base64.test(value))
-    .map((value) => [key, decodeBinaryHeader(value)] as const)

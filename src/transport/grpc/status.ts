@@ -7,10 +7,11 @@ import { create, type Registry, toBinary } from "@bufbuild/protobuf"
 import type { Detail } from "../../core/rpc/details.ts"
 import type { RpcError } from "../../core/rpc/error.ts"
 import * as Status from "../../core/rpc/status.ts"
+import { encodeBinary } from "../binary.ts"
 import { detailBytes } from "../details.ts"
 import { StatusSchema } from "../gen/google/rpc/status_pb.ts"
 import type { Field } from "../http2/hpack.ts"
-import { encodeBase64, toFields } from "./metadata.ts"
+import { toFields } from "./metadata.ts"
 
 /** The trailers of a call that went well and has no metadata: always the same, so that it is encoded once. */
 export const okTrailers: ReadonlyArray<Field> = Object.freeze([Object.freeze({ name: "grpc-status", value: "0" })])
@@ -22,7 +23,7 @@ export const encodeMessage = (message: string): string =>
 
 const details = (error: RpcError, all: ReadonlyArray<Detail>, types: Registry): Field => ({
   name: "grpc-status-details-bin",
-  value: encodeBase64(
+  value: encodeBinary(
     toBinary(
       StatusSchema,
       create(StatusSchema, {
