@@ -19,24 +19,26 @@ export const concurrencyLimit =
   (limit: number): CallLayer =>
   (target) => {
     let running = 0
-    const take = Effect.suspend(() => {
-      if (running >= limit) {
-        return Effect.fail(
-          new RpcError({ code: "resource_exhausted", message: `${limit} calls run already, no more are taken` }),
-        )
-      }
-      running += 1
-      return Effect.void
-    })
-    const free = Effect.sync(() => {
-      running -= 1
-    })
-    // Nothing may come between taking a place and the promise to free it: no interrupt, no throw.
     return intercept((call, next) =>
-      Effect.acquireUseRelease(
-        take,
-        () => next(call),
-        () => free,
-      ),
+      Effect.suspend(() => {
+        let counted = false
+        return Effect.onExitPrimitive(
+          // Counted in here, so that no interrupt and no throw comes between that and the promise to count it out.
+          Effect.suspend(() => {
+            if (running >= limit) {
+              return Effect.fail(
+                new RpcError({ code: "resource_exhausted", message: `${limit} calls run already, no more are taken` }),
+              )
+            }
+            running += 1
+            counted = true
+            return next(call)
+          }),
+          () => {
+            if (counted) running -= 1
+            return undefined
+          },
+        )
+      }),
     )(target)
   }

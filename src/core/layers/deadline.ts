@@ -27,20 +27,22 @@ export interface DeadlineOptions {
  */
 export const deadline = (options: DeadlineOptions | Duration.Input): CallLayer => {
   const { max, default: fallback } = isOptions(options) ? options : { max: options, default: undefined }
+  const longest = millis(max)
+  const usual = millis(fallback)
   return intercept((call, next) =>
-    Effect.flatMap(
-      Effect.all([
-        max === undefined ? Effect.undefined : Deadline.after(max),
-        fallback === undefined || call.deadline !== undefined ? Effect.undefined : Deadline.after(fallback),
-      ]),
-      (limits) => {
-        const nearest = Deadline.earliest(call.deadline, ...limits)
-        // A deadline that the call came with is enforced already, by who runs the call.
-        return nearest === call.deadline ? next(call) : Deadline.enforce(next({ ...call, deadline: nearest }), nearest)
-      },
-    ),
+    Effect.clockWith((clock) => {
+      const now = clock.currentTimeMillisUnsafe()
+      const nearest = Math.min(call.deadline ?? now + usual, now + longest)
+      // A deadline that the call came with is enforced already, by who runs the call.
+      return nearest === (call.deadline ?? Number.POSITIVE_INFINITY)
+        ? next(call)
+        : Deadline.enforce(next({ ...call, deadline: nearest }), nearest)
+    }),
   )
 }
+
+const millis = (duration: Duration.Input | undefined): number =>
+  duration === undefined ? Number.POSITIVE_INFINITY : Duration.toMillis(duration)
 
 // A duration given as an object has units for keys, or is a Duration. Options may have no key at all.
 const isOptions = (options: DeadlineOptions | Duration.Input): options is DeadlineOptions =>

@@ -43,15 +43,15 @@ export const enforce = <A, R>(
 ): Effect.Effect<A, RpcError, R> =>
   deadline === undefined
     ? effect
-    : Effect.flatMap(remaining(deadline), (left) =>
-        left === 0 ? Effect.fail(exceeded()) : Effect.flatMap(start(effect), (fiber) => endWithin(fiber, left)),
-      )
-
-const start = <A, R>(effect: Effect.Effect<A, RpcError, R>) => Effect.forkChild(effect, { startImmediately: true })
+    : Effect.contextWith((context: Context.Context<R>) => {
+        const left = deadline - Context.get(context, Clock.Clock).currentTimeMillisUnsafe()
+        if (left <= 0) return Effect.fail(exceeded())
+        // On a fiber of its own, since an interrupt ends all of one. Whoever waits for it sees to its end.
+        const fiber = Effect.runForkWith(context)(effect)
+        return fiber.pollUnsafe() ?? endWithin(fiber, left)
+      })
 
 const endWithin = <A>(fiber: Fiber.Fiber<A, RpcError>, millis: number): Effect.Effect<A, RpcError> => {
-  const exit = fiber.pollUnsafe()
-  if (exit !== undefined) return exit
   const stop = Fiber.interrupt(fiber)
   return Effect.timeoutOrElse(Fiber.join(fiber), {
     duration: millis,

@@ -2,7 +2,7 @@
  * A service: the programs of one protobuf service and the layers around them. It is a value that any transport can
  * serve; how a call of it is run, which all transports share, is here too.
  */
-import { Cause, Effect, Pipeable, Stream } from "effect"
+import { Cause, Context, Effect, Pipeable, Stream } from "effect"
 import { Call, type CallInfo, type Method } from "./call.ts"
 import * as Deadline from "./deadline.ts"
 import { RpcError } from "./error.ts"
@@ -58,6 +58,17 @@ const hideDefects = (method: Method) => (cause: Cause.Cause<RpcError>) =>
       )
     : Effect.failCause(cause)
 
+// What a program finds in its context: the call it serves, and the deadline that calls of its own inherit.
+const serving =
+  <R>(call: CallInfo) =>
+  (context: Context.Context<Exclude<R, Call>>): Context.Context<R> => {
+    const withCall = Context.add(context, Call, call)
+    // With `Call` there is all that the program needs.
+    return (
+      call.deadline === undefined ? withCall : Context.add(withCall, Deadline.Current, call.deadline)
+    ) as Context.Context<R>
+  }
+
 /** All that surrounds a program when it serves a call, from the outside in. */
 const whole =
   (service: Layered): Interceptor =>
@@ -65,13 +76,7 @@ const whole =
     Effect.catchCause(
       Deadline.enforce(
         // Suspended, an interceptor that throws is a defect like any other.
-        Effect.suspend(() =>
-          service.around(call, (inner) =>
-            inner.deadline === undefined
-              ? next(inner)
-              : Effect.provideService(next(inner), Deadline.Current, inner.deadline),
-          ),
-        ),
+        Effect.suspend(() => service.around(call, next)),
         call.deadline,
       ),
       hideDefects(call.method),
@@ -86,7 +91,7 @@ export const respond = <R>(
   call: CallInfo,
   program: Effect.Effect<unknown, RpcError, R>,
 ): Effect.Effect<unknown, RpcError, Exclude<R, Call>> =>
-  whole(service)(call, (inner) => Effect.provideService(program, Call, inner))
+  whole(service)(call, (inner) => Effect.updateContext(program, serving<R>(inner)))
 
 /** The same for a program that gives a stream of answers. */
 export const respondStream = <R>(
@@ -94,7 +99,7 @@ export const respondStream = <R>(
   call: CallInfo,
   program: Stream.Stream<unknown, RpcError, R>,
 ): Stream.Stream<unknown, RpcError, Exclude<R, Call>> => {
-  const serve = (inner: CallInfo) => Stream.provideService(program, Call, inner)
+  const serve = (inner: CallInfo) => Stream.updateContext(program, serving<R>(inner))
   // Without a layer or a deadline nothing has to see the stream's end but the defects' guard.
   return service.around === none && call.deadline === undefined
     ? Stream.catchCause(serve(call), (cause) => Stream.fromEffect(hideDefects(call.method)(cause)))
@@ -111,4 +116,6 @@ export const respondEach = <R>(
   program: Stream.Stream<unknown, RpcError, R>,
   emit: (answers: ReadonlyArray<unknown>) => Effect.Effect<void, RpcError>,
 ): Effect.Effect<void, RpcError, Exclude<R, Call>> =>
-  whole(service)(call, (inner) => Stream.runForEachArray(Stream.provideService(program, Call, inner), emit))
+  whole(service)(call, (inner) =>
+    Effect.updateContext<void, RpcError, R, Exclude<R, Call>>(Stream.runForEachArray(program, emit), serving(inner)),
+  )
