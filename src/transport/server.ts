@@ -59,14 +59,11 @@ export const serve = Effect.fnUntraced(function* <R = never>(
   const grpc = new GrpcServer(all as ReadonlyArray<Service<DescService, never>>, context, options)
   const handlers: Handlers = {
     http2: (connection, stream, head, peer) => {
-      const path = head.path.split("?", 1)[0] ?? ""
-      const route = routes.get(path)
-      if (grpc.takes(head, path) || (route === undefined && GrpcServer.speaks(head))) {
-        grpc.accept(connection, stream, head, peer)
-      } else {
-        stream.context =
-          route === undefined ? new NotFound(connection, stream) : new Exchange(connection, stream, head, peer, route)
-      }
+      if (grpc.accept(connection, stream, head, peer)) return
+      const route = routes.get(head.path.split("?", 1)[0] ?? "")
+      if (route !== undefined) stream.context = new Exchange(connection, stream, head, peer, route)
+      else if (GrpcServer.speaks(head)) grpc.refuse(connection, stream, head)
+      else stream.context = new NotFound(connection, stream)
     },
     http1: toNodeHandler(routes),
     interrupt: () => shutdown.abort(new ConnectError("the server is shutting down", Code.Unavailable)),

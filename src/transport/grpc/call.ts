@@ -8,14 +8,13 @@ import { RpcError } from "../../core/rpc/error.ts"
 import * as Metadata from "../../core/rpc/metadata.ts"
 import { respond, respondEach } from "../../core/rpc/service.ts"
 import type { ServerConnection, ServerStream, StreamHandler } from "../http2/handler.ts"
-import type { RequestHead } from "../http2/head.ts"
 import type { Field } from "../http2/hpack.ts"
 import type { Codec } from "./codec.ts"
 import { EnvelopeReader, envelopeLength, writeEnvelope } from "./envelope.ts"
-import { acceptEncoding, type CallHead, readHead, responseHead, status200 } from "./head.ts"
-import { fromFields, toFields } from "./metadata.ts"
+import { acceptEncoding, type CallHead, status200 } from "./head.ts"
+import { toFields } from "./metadata.ts"
 import { Requests } from "./requests.ts"
-import type { Route, Serving } from "./server.ts"
+import type { Opening, Route, Serving } from "./server.ts"
 import { errorTrailers, okTrailers } from "./status.ts"
 
 /** A message as it travels, before its envelope. */
@@ -32,6 +31,7 @@ export class ServerCall implements StreamHandler {
   private readonly route: Route
   private readonly codec: Codec
   private readonly contentType: string
+  private readonly response: ReadonlyArray<Field>
   private readonly connection: ServerConnection
   private readonly stream: ServerStream
   private readonly reader: EnvelopeReader
@@ -52,26 +52,24 @@ export class ServerCall implements StreamHandler {
 
   constructor(
     serving: Serving,
-    route: Route,
-    codec: Codec,
-    contentType: string,
+    { route, codec, contentType, head, metadata, response }: Opening,
     connection: ServerConnection,
     stream: ServerStream,
-    { fields }: RequestHead,
     peer: Peer,
   ) {
     this.serving = serving
     this.route = route
     this.codec = codec
     this.contentType = contentType
+    this.response = response
     this.connection = connection
     this.stream = stream
     this.reader = new EnvelopeReader(serving.maxReceiveBytes, this)
-    this.head = readHead(fields, route.encodings)
-    const { timeout } = this.head
+    this.head = head
+    const { timeout } = head
     this.info = {
       method: route.handler.method,
-      metadata: fromFields(fields),
+      metadata,
       deadline: timeout === undefined ? undefined : serving.clock.currentTimeMillisUnsafe() + timeout,
       peer,
       response: { header: Metadata.empty, trailer: Metadata.empty },
@@ -314,10 +312,9 @@ export class ServerCall implements StreamHandler {
   private sendHead(): void {
     if (this.headSent) return
     this.headSent = true
-    const { encodings, heads } = this.route
-    const fields = responseHead(heads, this.contentType, this.head.sent, encodings)
     const { header } = this.info.response
-    this.connection.sendHeaders(this.stream, header.length === 0 ? fields : [...fields, ...toFields(header)], false)
+    const fields = header.length === 0 ? this.response : [...this.response, ...toFields(header)]
+    this.connection.sendHeaders(this.stream, fields, false)
   }
 }
 

@@ -7,6 +7,7 @@ import { createRegistry, type DescService, type Registry } from "@bufbuild/proto
 import { Clock, Context } from "effect"
 import { type Peer, path } from "../../core/rpc/call.ts"
 import type { Encoding } from "../../core/rpc/compression.ts"
+import type * as Metadata from "../../core/rpc/metadata.ts"
 import { type Handler, type Service, unimplemented } from "../../core/rpc/service.ts"
 import { detailTypes } from "../details.ts"
 import { answered, type ServerConnection, type ServerStream } from "../http2/handler.ts"
@@ -15,8 +16,9 @@ import type { Field } from "../http2/hpack.ts"
 import { defaultMaxReceiveBytes, type MessageLimits } from "../limits.ts"
 import { type DescMethod, descriptorOf } from "../method.ts"
 import { ServerCall } from "./call.ts"
-import { codecOf } from "./codec.ts"
-import { status200 } from "./head.ts"
+import { type Codec, codecOf } from "./codec.ts"
+import { type CallHead, readHead, responseHead, status200 } from "./head.ts"
+import { fromFields } from "./metadata.ts"
 import { errorTrailers } from "./status.ts"
 
 /** What all calls of a server share. */
@@ -50,24 +52,43 @@ const route = (service: Service<DescService, never>, handler: Handler<never>): R
   heads: new Map(),
 })
 
-const noTypes = createRegistry()
-
-const refuse = (connection: ServerConnection, stream: ServerStream, fields: ReadonlyArray<Field>): void => {
-  stream.context = answered(connection, stream)
-  connection.sendHeaders(stream, fields, true)
+/** What the head of a request says of its call: all that can be known of it before its body. */
+export interface Opening {
+  readonly route: Route
+  readonly codec: Codec
+  readonly contentType: string
+  readonly head: CallHead
+  readonly metadata: Metadata.Metadata
+  /** What begins the response, metadata aside. */
+  readonly response: ReadonlyArray<Field>
 }
+
+/** A request that no call comes of, and the head that answers it. */
+interface Refusal {
+  readonly refusal: ReadonlyArray<Field>
+}
+
+const noTypes = createRegistry()
 
 /** Serves gRPC calls of services whose programs find what they need in `context`. */
 export class GrpcServer {
   private readonly routes: ReadonlyMap<string, Route>
   private readonly serving: Serving
+  // What heads that come again were found to be.
+  private readonly known = new WeakMap<RequestHead, Opening | Refusal>()
 
   constructor(
     services: ReadonlyArray<Service<DescService, never>>,
     context: Context.Context<never>,
     { maxReceiveBytes = defaultMaxReceiveBytes, maxSendBytes = 0xffff_ffff }: MessageLimits = {},
   ) {
-    this.serving = { context, clock: Context.get(context, Clock.Clock), maxReceiveBytes, maxSendBytes }
+    this.serving = {
+      // What is added to a context lies upon it in layers, and each call adds some: they begin on flat ground.
+      context: Context.makeUnsafe(context.mapUnsafe),
+      clock: Context.get(context, Clock.Clock),
+      maxReceiveBytes,
+      maxSendBytes,
+    }
     this.routes = new Map(
       services.flatMap((service) =>
         Array.from(service.handlers.values(), (handler) => [path(handler.method), route(service, handler)] as const),
@@ -76,41 +97,60 @@ export class GrpcServer {
   }
 
   /** True for a request that speaks gRPC, or gRPC-Web. */
-  static speaks(head: RequestHead): boolean {
-    return contentTypeOf(head).startsWith("application/grpc")
+  static speaks({ fields }: RequestHead): boolean {
+    return contentTypeOf(fields).startsWith("application/grpc")
   }
 
-  /** True for a gRPC call of a service that is served here. */
-  takes(head: RequestHead, path: string): boolean {
-    const contentType = contentTypeOf(head)
-    return (
-      contentType.startsWith("application/grpc") &&
-      !contentType.startsWith("application/grpc-web") &&
-      this.routes.has(path)
-    )
-  }
-
-  /** Begins the call of a request that speaks gRPC. */
-  accept(connection: ServerConnection, stream: ServerStream, head: RequestHead, peer: Peer): void {
-    const contentType = contentTypeOf(head)
-    const found = this.routes.get(head.path)
-    const codec = codecOf(contentType, found?.types ?? noTypes)
-    if (head.method !== "POST")
-      refuse(connection, stream, [
-        { name: ":status", value: "405" },
-        { name: "allow", value: "POST" },
-      ])
-    else if (found === undefined) {
-      const trailers = errorTrailers(unimplemented(head.path), noTypes)
-      refuse(connection, stream, [status200, { name: "content-type", value: contentType }, ...trailers])
-    } else if (codec === undefined) refuse(connection, stream, [{ name: ":status", value: "415" }])
+  /** Takes a request, if it is a gRPC call of a service that is served here. */
+  accept(connection: ServerConnection, stream: ServerStream, head: RequestHead, peer: Peer): boolean {
+    const opening = this.known.get(head) ?? this.open(head)
+    if (opening === undefined) return false
+    if ("refusal" in opening) refuse(connection, stream, opening.refusal)
     else {
-      const call = new ServerCall(this.serving, found, codec, contentType, connection, stream, head, peer)
+      const call = new ServerCall(this.serving, opening, connection, stream, peer)
       stream.context = call
       call.begin()
     }
+    return true
+  }
+
+  /** Answers a gRPC request for a service that nobody serves. */
+  refuse(connection: ServerConnection, stream: ServerStream, { path, fields }: RequestHead): void {
+    const trailers = errorTrailers(unimplemented(path), noTypes)
+    refuse(connection, stream, [status200, { name: "content-type", value: contentTypeOf(fields) }, ...trailers])
+  }
+
+  private open(head: RequestHead): Opening | Refusal | undefined {
+    const route = this.routes.get(head.path)
+    const contentType = contentTypeOf(head.fields)
+    if (route === undefined || !contentType.startsWith("application/grpc")) return undefined
+    if (contentType.startsWith("application/grpc-web")) return undefined
+    const opening = this.opened(route, contentType, head)
+    // Bytes can be written to by the program that gets them, so they aren't shared between calls.
+    if (Object.isFrozen(head) && !head.fields.some(({ name }) => name.endsWith("-bin"))) this.known.set(head, opening)
+    return opening
+  }
+
+  private opened(route: Route, contentType: string, { method, fields }: RequestHead): Opening | Refusal {
+    const codec = codecOf(contentType, route.types)
+    if (method !== "POST")
+      return {
+        refusal: [
+          { name: ":status", value: "405" },
+          { name: "allow", value: "POST" },
+        ],
+      }
+    if (codec === undefined) return { refusal: [{ name: ":status", value: "415" }] }
+    const head = readHead(fields, route.encodings)
+    const response = responseHead(route.heads, contentType, head.sent, route.encodings)
+    return { route, codec, contentType, head, metadata: fromFields(fields), response }
   }
 }
 
-const contentTypeOf = ({ fields }: RequestHead): string =>
+const contentTypeOf = (fields: ReadonlyArray<Field>): string =>
   fields.find(({ name }) => name === "content-type")?.value ?? ""
+
+const refuse = (connection: ServerConnection, stream: ServerStream, fields: ReadonlyArray<Field>): void => {
+  stream.context = answered(connection, stream)
+  connection.sendHeaders(stream, fields, true)
+}

@@ -94,7 +94,20 @@ const regularFields = (all: ReadonlyArray<Field>, from: number): ReadonlyArray<F
   return all.slice(from)
 }
 
+// What frozen lists were parsed to: a client sends most requests with the same fields, and the decoder gives the same
+// list for them.
+const parsed = new WeakMap<ReadonlyArray<Field>, RequestHead | Malformed>()
+
+/** The head of a request. One that is frozen comes again: the very same is given for each equal list. */
 export const parseRequestHead = (all: ReadonlyArray<Field>): RequestHead | Malformed => {
+  const known = parsed.get(all)
+  if (known !== undefined) return known
+  const head = requestHead(all)
+  if (Object.isFrozen(all)) parsed.set(all, Object.freeze(head))
+  return head
+}
+
+const requestHead = (all: ReadonlyArray<Field>): RequestHead | Malformed => {
   let method: string | undefined
   let scheme: string | undefined
   let path: string | undefined

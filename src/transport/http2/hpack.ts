@@ -211,8 +211,8 @@ export class Decoder {
   }
 
   /**
-   * Decodes the whole header block bytes[start, end). The array is not to be mutated: the same one may be given again
-   * for an equal block. `undefined` if the list is larger than `maxListSize`; the tables are in step then as well.
+   * Decodes the whole header block bytes[start, end). A list that is frozen comes again: the very same is given for each
+   * equal block. `undefined` if the list is larger than `maxListSize`; the tables are in step then as well.
    *
    * Throws an `HpackError` if the block is malformed. No further one can be decoded after that.
    */
@@ -230,7 +230,12 @@ export class Decoder {
     this.sizeUpdates(bytes)
     const fields = this.fields(bytes)
     if (fields !== undefined && short && generation === this.table.generation && this.sightings.again(hash)) {
-      this.blocks[this.oldestBlock] = { hash, generation, bytes: bytes.slice(start, end), fields }
+      this.blocks[this.oldestBlock] = {
+        hash,
+        generation,
+        bytes: bytes.slice(start, end),
+        fields: Object.freeze(fields),
+      }
       this.oldestBlock = (this.oldestBlock + 1) % maxKnownBlocks
     }
     return fields
