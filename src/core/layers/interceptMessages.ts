@@ -5,6 +5,7 @@ import { Effect, Stream } from "effect"
 import { Call, type CallInfo } from "../rpc/call.ts"
 import type { Channel } from "../rpc/channel.ts"
 import type { RpcError } from "../rpc/error.ts"
+import { mapReady } from "../rpc/ready.ts"
 import type { Handler, Service } from "../rpc/service.ts"
 
 /** Sees one message of a call on its way, and gives what goes on in its place. */
@@ -34,7 +35,7 @@ export const interceptMessages = ({ request, response }: MessageInterceptors) =>
     on: MessageInterceptor | undefined,
     call: CallInfo,
     messages: Stream.Stream<unknown, RpcError, R>,
-  ): Stream.Stream<unknown, RpcError, R> => (on === undefined ? messages : Stream.mapEffect(messages, one(on, call)))
+  ): Stream.Stream<unknown, RpcError, R> => (on === undefined ? messages : mapReady(one(on, call))(messages))
 
   const handler = <R>(inner: Handler<R>): Handler<R | Call> => {
     const { method } = inner

@@ -4,6 +4,7 @@
 import { Effect, Stream } from "effect"
 import { badRequest, errorInfo } from "../rpc/details.ts"
 import { RpcError } from "../rpc/error.ts"
+import { mapReady } from "../rpc/ready.ts"
 import { type Journal, type Level, levels } from "./journal.ts"
 import { type Policy, skipHalf } from "./policy.ts"
 import { closedForm, type Series } from "./series.ts"
@@ -83,8 +84,8 @@ export const make = ({ series = closedForm, policy = skipHalf, journal }: Calcul
 
   const calcStream = (requests: Stream.Stream<PiRequest, RpcError>): Stream.Stream<PiPoint, RpcError> =>
     requests.pipe(
-      // One by one, for a filter takes whole arrays: what arrived along with a bad number would go without its answer.
-      Stream.mapEffect((request) =>
+      // Not by a filter, which takes whole arrays: what arrived along with a bad number would go without its answer.
+      mapReady((request) =>
         // A bad number ends the stream whether the policy would have skipped it or not: who sent it must hear of it.
         request.n > 0
           ? Effect.flatMap(policy, (answered) => (answered ? point(request) : Effect.undefined))
@@ -98,13 +99,13 @@ export const make = ({ series = closedForm, policy = skipHalf, journal }: Calcul
     if (last < first) {
       return Stream.fail(invalid("the range should not end before its first number", "last", "RANGE_REVERSED"))
     }
-    return Stream.mapEffect(Stream.range(first, last), (n) => point({ n }))
+    return mapReady((n: number) => point({ n }))(Stream.range(first, last))
   }
 
   const summarize = (requests: Stream.Stream<PiRequest, RpcError>): Effect.Effect<PiSummary, RpcError> =>
     Effect.map(
       Stream.runFold(
-        Stream.mapEffect(requests, pi),
+        mapReady(pi)(requests),
         () => ({ count: 0, min: Number.POSITIVE_INFINITY, max: Number.NEGATIVE_INFINITY, error: 0 }),
         ({ count, min, max, error }, value) => ({
           count: count + 1,

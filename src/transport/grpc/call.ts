@@ -10,7 +10,7 @@ import { respond, respondEach } from "../../core/rpc/service.ts"
 import type { ServerConnection, ServerStream, StreamHandler } from "../http2/handler.ts"
 import type { Field } from "../http2/hpack.ts"
 import type { Codec } from "./codec.ts"
-import { EnvelopeReader, envelopeLength, writeEnvelope } from "./envelope.ts"
+import { EnvelopeReader, envelopeLength, readLength, writeEnvelope } from "./envelope.ts"
 import { acceptEncoding, type CallHead, status200 } from "./head.ts"
 import { toFields } from "./metadata.ts"
 import { Requests } from "./requests.ts"
@@ -26,6 +26,12 @@ interface Encoded {
 // What setTimeout can wait; a longer one would fire at once.
 const maxTimerMillis = 2 ** 31 - 1
 
+// Milliseconds that a stream may go on before it is the others' turn.
+const longestTurn = 4
+// Bytes that answers encoded at once should have, and how many there may be.
+const largestBatch = 32_768
+const mostAtOnce = 512
+
 export class ServerCall implements StreamHandler {
   private readonly serving: Serving
   private readonly route: Route
@@ -38,8 +44,8 @@ export class ServerCall implements StreamHandler {
   private readonly head: CallHead
   private readonly info: CallInfo
   private readonly requests: Requests | undefined
-  // The request of a method that takes one, decoded or about to be.
-  private request: Effect.Effect<unknown, RpcError> | undefined
+  // The request of a method that takes one. Where requests may be compressed, it is an effect.
+  private request: unknown
   // The answer of a method that gives one.
   private last: Encoded | undefined
   private untaken = 0
@@ -49,6 +55,9 @@ export class ServerCall implements StreamHandler {
   private over = false
   private fiber: Fiber.Fiber<unknown, RpcError> | undefined
   private resume: (() => void) | undefined
+  // How many answers of a stream are encoded at once, and since when it has had its turn.
+  private atOnce = 1
+  private turn = 0
 
   constructor(
     serving: Serving,
@@ -129,14 +138,17 @@ export class ServerCall implements StreamHandler {
     if (this.requests !== undefined) return this.requests.end()
     const { handler, service } = this.route
     const { request } = this
+    const { received } = this.head
     if (request === undefined) {
       return this.broken(
         new RpcError({ code: "unimplemented", message: "missing input message: the request has none" }),
       )
     }
-    if (handler.kind === "unary") this.answer(Effect.flatMap(request, handler.run))
-    else if (handler.kind === "server_streaming") {
-      const answers = Stream.unwrap(Effect.map(request, handler.run))
+    if (handler.kind === "unary") {
+      this.answer(received === undefined ? handler.run(request) : Effect.flatMap(effect(request), handler.run))
+    } else if (handler.kind === "server_streaming") {
+      const answers =
+        received === undefined ? handler.run(request) : Stream.unwrap(Effect.map(effect(request), handler.run))
       this.run(respondEach(service, this.info, answers, (some) => this.emit(some)))
     }
   }
@@ -157,21 +169,39 @@ export class ServerCall implements StreamHandler {
     this.broken(new RpcError({ code: "unavailable", message: "the server is shutting down" }))
   }
 
-  /** One message of the request: the envelope reader calls this. */
-  message(bytes: Uint8Array, start: number, end: number, compressed: boolean): void {
+  /** Whole messages of the request: the envelope reader calls this. */
+  messages(bytes: Uint8Array, start: number, end: number, count: number): void {
+    const { requests } = this
     const { received } = this.head
-    if (compressed && received === undefined) {
+    if (requests !== undefined && received === undefined && count > 1) {
+      const all = this.decodeBatch(bytes.subarray(start, end))
+      if (all !== undefined) return requests.pushAll(all)
+    }
+    for (let at = start; at < end; ) {
+      const from = at + envelopeLength
+      at = from + readLength(bytes, at)
+      // The bytes are the socket's: what isn't decoded now is copied.
+      this.receive(
+        received === undefined
+          ? this.decode(bytes.subarray(from, at))
+          : this.decodeLater(Effect.succeed(bytes.slice(from, at))),
+      )
+    }
+  }
+
+  /** A compressed message of the request: the envelope reader calls this. */
+  compressed(bytes: Uint8Array, start: number, end: number): void {
+    const { received } = this.head
+    if (received === undefined) {
       throw new RpcError({ code: "internal", message: "protocol error: a message is compressed, with nothing named" })
     }
-    // The bytes are the socket's: what isn't decoded now is copied.
-    const request =
-      compressed || received !== undefined
-        ? this.decompress(bytes.slice(start, end), compressed)
-        : this.decode(bytes.subarray(start, end))
+    this.receive(this.decodeLater(received.decompress(bytes.slice(start, end), this.serving.maxReceiveBytes)))
+  }
+
+  private receive(request: unknown): void {
     if (this.requests !== undefined) this.requests.push(request)
-    else if (this.request === undefined) {
-      this.request = Effect.isEffect(request) ? (request as Effect.Effect<unknown, RpcError>) : Effect.succeed(request)
-    } else throw new RpcError({ code: "unimplemented", message: "received extra input message: the method takes one" })
+    else if (this.request === undefined) this.request = request
+    else throw new RpcError({ code: "unimplemented", message: "received extra input message: the method takes one" })
   }
 
   private takeAll(): void {
@@ -191,22 +221,24 @@ export class ServerCall implements StreamHandler {
     }
   }
 
-  private decompress(bytes: Uint8Array, compressed: boolean): Effect.Effect<unknown, RpcError> {
-    const { received } = this.head
-    const plain =
-      compressed && received !== undefined
-        ? received.decompress(bytes, this.serving.maxReceiveBytes)
-        : Effect.succeed(bytes)
+  private decodeLater(plain: Effect.Effect<Uint8Array, RpcError>): Effect.Effect<unknown, RpcError> {
     return Effect.flatMap(plain, (message) =>
       Effect.try({ try: () => this.decode(message), catch: (error) => error as RpcError }),
     )
   }
 
+  /** The messages of whole envelopes; `undefined` where only one by one can tell those at fault from the others. */
+  private decodeBatch(envelopes: Uint8Array): ReadonlyArray<unknown> | undefined {
+    try {
+      return this.codec.batch?.decode(this.route.desc.input, envelopes)
+    } catch {
+      return undefined
+    }
+  }
+
   /** The requests as messages. Where they may be compressed, each is an effect until it is pulled. */
   private decoded(requests: Stream.Stream<unknown, RpcError>): Stream.Stream<unknown, RpcError> {
-    return this.head.received === undefined
-      ? requests
-      : Stream.mapEffect(requests, (request) => request as Effect.Effect<unknown, RpcError>)
+    return this.head.received === undefined ? requests : Stream.mapEffect(requests, effect)
   }
 
   private encode(answer: unknown): Encoded {
@@ -254,20 +286,72 @@ export class ServerCall implements StreamHandler {
     fiber.addObserver((late) => this.finish(late))
   }
 
-  /** Sends answers, all of them at once, and waits if the client is slow to take them. */
-  private emit(answers: ReadonlyArray<unknown>): Effect.Effect<void, RpcError> {
-    return Effect.flatMap(
-      Effect.forEach(answers, (answer) => this.encoded(answer)),
-      (messages) => {
-        if (this.over) return Effect.never
-        this.sendHead()
-        return this.connection.sendData(this.stream, join(messages))
-          ? Effect.void
-          : Effect.callback<void>((resume) => {
-              this.resume = () => resume(Effect.void)
-            })
-      },
-    )
+  /** Sends answers, and waits where the client is slow to take them, or others have waited long enough for their turn. */
+  private emit(answers: ReadonlyArray<unknown>, from = 0): Effect.Effect<void, RpcError> {
+    for (let at = from; at < answers.length; ) {
+      if (this.over) return Effect.never
+      const to = Math.min(at + this.atOnce, answers.length)
+      const batch = to - at > 1 ? this.encodeBatch(answers.slice(at, to)) : undefined
+      if (batch === undefined) {
+        const next = at + 1
+        const one = this.encoded(answers[at])
+        const exit = exitOf(one)
+        if (exit === undefined) {
+          return Effect.flatMap(one, (encoded) => {
+            if (this.over) return Effect.never
+            return this.sendBody(envelop(encoded)) ? this.emit(answers, next) : this.afterwards(answers, next)
+          })
+        }
+        if (Exit.isFailure(exit)) return exit
+        const bytes = envelop(exit.value)
+        this.adapt(1, bytes.length)
+        at = next
+        if (!this.sendBody(bytes)) return this.afterwards(answers, at)
+      } else {
+        this.adapt(to - at, batch.length)
+        at = to
+        if (!this.sendBody(batch)) return this.afterwards(answers, at)
+      }
+    }
+    const now = performance.now()
+    if (now - this.turn < longestTurn) return Effect.void
+    this.turn = now
+    return Effect.yieldNow
+  }
+
+  /** Sends the answers from `from` on when what was sent before is on its way. */
+  private afterwards(answers: ReadonlyArray<unknown>, from: number): Effect.Effect<void, RpcError> {
+    const drained = Effect.callback<void>((resume) => {
+      this.resume = () => resume(Effect.void)
+    })
+    return Effect.flatMap(drained, () => {
+      this.turn = performance.now()
+      return this.emit(answers, from)
+    })
+  }
+
+  /** Takes more answers at once as long as that makes no more than a few frames, so that no more is held than is sent. */
+  private adapt(count: number, bytes: number): void {
+    if (bytes > largestBatch) this.atOnce = Math.max(1, count >> 1)
+    else if (bytes * 4 < largestBatch && count === this.atOnce) this.atOnce = Math.min(count * 2, mostAtOnce)
+  }
+
+  private sendBody(bytes: Uint8Array): boolean {
+    this.sendHead()
+    return this.connection.sendData(this.stream, bytes)
+  }
+
+  /** Answers in their envelopes; `undefined` where they have to be encoded one by one, to be compressed or refused. */
+  private encodeBatch(answers: ReadonlyArray<unknown>): Uint8Array | undefined {
+    const { serving, route, codec } = this
+    const most =
+      this.head.sent === undefined ? serving.maxSendBytes : Math.min(serving.maxSendBytes, route.minBytes - 1)
+    try {
+      return codec.batch?.encode(route.desc.output, answers, most)
+    } catch {
+      this.atOnce = 1
+      return undefined
+    }
   }
 
   private finish(exit: Exit.Exit<unknown, RpcError>): void {
@@ -275,7 +359,7 @@ export class ServerCall implements StreamHandler {
     if (Exit.isFailure(exit)) return this.fail(errorOf(exit.cause))
     this.over = true
     this.sendHead()
-    if (this.last !== undefined) this.connection.sendData(this.stream, join([this.last]))
+    if (this.last !== undefined) this.connection.sendData(this.stream, envelop(this.last))
     const { trailer } = this.info.response
     this.connection.sendEnd(this.stream, trailer.length === 0 ? okTrailers : [...okTrailers, ...toFields(trailer)])
   }
@@ -318,6 +402,14 @@ export class ServerCall implements StreamHandler {
   }
 }
 
+// Where requests may be compressed, that is what `receive` gets.
+const effect = (request: unknown) => request as Effect.Effect<unknown, RpcError>
+
+/** The exit that an effect is already; `undefined` for one that has to be run. */
+const exitOf = <A, E>(one: Effect.Effect<A, E>): Exit.Exit<A, E> | undefined =>
+  // An effect that is an exit is one of its own types.
+  Exit.isExit(one) ? (one as Exit.Exit<A, E>) : undefined
+
 const errorOf = (cause: Cause.Cause<RpcError>): RpcError => {
   const error = Cause.findErrorOption(cause)
   return error._tag === "Some"
@@ -325,16 +417,9 @@ const errorOf = (cause: Cause.Cause<RpcError>): RpcError => {
     : new RpcError({ code: "cancelled", message: "the call was interrupted", cause })
 }
 
-/** Messages in their envelopes, one behind the other. */
-const join = (messages: ReadonlyArray<Encoded>): Uint8Array => {
-  let length = 0
-  for (const { bytes } of messages) length += envelopeLength + bytes.length
-  const joined = new Uint8Array(length)
-  let at = 0
-  for (const { bytes, compressed } of messages) {
-    at = writeEnvelope(joined, at, bytes.length, compressed)
-    joined.set(bytes, at)
-    at += bytes.length
-  }
+/** A message in its envelope. */
+const envelop = ({ bytes, compressed }: Encoded): Uint8Array => {
+  const joined = new Uint8Array(envelopeLength + bytes.length)
+  joined.set(bytes, writeEnvelope(joined, 0, bytes.length, compressed))
   return joined
 }

@@ -12,11 +12,22 @@ import {
   toBinary,
   toJsonString,
 } from "@bufbuild/protobuf"
+import { decodeBatch, encodeBatch } from "./batch.ts"
 
 export interface Codec {
   readonly encode: (desc: DescMessage, message: unknown) => Uint8Array
   /** Throws for bytes that are not the message. */
   readonly decode: (desc: DescMessage, bytes: Uint8Array) => unknown
+  /** Where many messages at once are faster than one by one. */
+  readonly batch?: Batch
+}
+
+/** Both throw where any of the messages is at fault, and give `undefined` for a type of which only one can be coded. */
+export interface Batch {
+  /** The messages of whole envelopes, none compressed. */
+  readonly decode: (desc: DescMessage, envelopes: Uint8Array) => ReadonlyArray<unknown> | undefined
+  /** Messages in their envelopes, none compressed, and none longer than `maxBytes`. */
+  readonly encode: (desc: DescMessage, messages: ReadonlyArray<unknown>, maxBytes: number) => Uint8Array | undefined
 }
 
 // Messages are unknown in the core; who made them did so by the same descriptor.
@@ -25,6 +36,7 @@ const shaped = (message: unknown) => message as MessageShape<DescMessage>
 const proto: Codec = {
   encode: (desc, message) => toBinary(desc, shaped(message)),
   decode: (desc, bytes) => fromBinary(desc, bytes),
+  batch: { decode: decodeBatch, encode: encodeBatch },
 }
 
 const utf8 = { encoder: new TextEncoder(), decoder: new TextDecoder("utf-8", { fatal: true }) }

@@ -8,10 +8,12 @@ import { RpcError } from "../../core/rpc/error.ts"
 export const envelopeLength = 5
 const compressedFlag = 1
 
-/** Gets each message out of the bytes of a body, wherever DATA frames and chunks have cut them. */
+/** Gets the messages out of the bytes of a body, wherever DATA frames and chunks have cut them. */
 export interface MessageSink {
-  /** A whole message is bytes[start, end), valid during the call only. */
-  readonly message: (bytes: Uint8Array, start: number, end: number, compressed: boolean) => void
+  /** bytes[start, end) are so many whole messages in their envelopes, none compressed; valid during the call only. */
+  readonly messages: (bytes: Uint8Array, start: number, end: number, count: number) => void
+  /** bytes[start, end) is a compressed message without its envelope, valid during the call only. */
+  readonly compressed: (bytes: Uint8Array, start: number, end: number) => void
 }
 
 export class EnvelopeReader {
@@ -33,18 +35,32 @@ export class EnvelopeReader {
 
   /** Reads a piece of a body. Throws an `RpcError` for an envelope that can't be taken. */
   read(bytes: Uint8Array, start: number, end: number): void {
-    let at = start
-    if (this.partialLength > 0) at = this.completePartial(bytes, at, end)
+    let at = this.partialLength > 0 ? this.completePartial(bytes, start, end) : start
     while (at < end) {
+      at = this.plain(bytes, at, end)
       const length = end - at < envelopeLength ? undefined : this.lengthAt(bytes, at)
       if (length === undefined || end - at - envelopeLength < length) {
-        this.keep(bytes, at, end, length ?? 0)
+        if (at < end) this.keep(bytes, at, end, length ?? 0)
         return
       }
       const from = at + envelopeLength
-      this.sink.message(bytes, from, from + length, this.isCompressed(bytes, at))
       at = from + length
+      this.sink.compressed(bytes, from, at)
     }
+  }
+
+  /** Passes on all whole messages up to one that is compressed, or has to be looked at for another reason. */
+  private plain(bytes: Uint8Array, start: number, end: number): number {
+    let count = 0
+    let at = start
+    while (end - at >= envelopeLength && bytes[at] === 0) {
+      const length = readLength(bytes, at)
+      if (length > this.maxBytes || end - at - envelopeLength < length) break
+      at += envelopeLength + length
+      count++
+    }
+    if (count > 0) this.sink.messages(bytes, start, at, count)
+    return at
   }
 
   private lengthAt(bytes: Uint8Array, at: number): number {
@@ -52,11 +68,7 @@ export class EnvelopeReader {
     if (flags > compressedFlag) {
       throw new RpcError({ code: "internal", message: "protocol error: a message has flags that gRPC doesn't know" })
     }
-    const length =
-      (bytes[at + 1] ?? 0) * 0x100_0000 +
-      ((bytes[at + 2] ?? 0) << 16) +
-      ((bytes[at + 3] ?? 0) << 8) +
-      (bytes[at + 4] ?? 0)
+    const length = readLength(bytes, at)
     if (length > this.maxBytes) {
       throw new RpcError({
         code: "resource_exhausted",
@@ -64,10 +76,6 @@ export class EnvelopeReader {
       })
     }
     return length
-  }
-
-  private isCompressed(bytes: Uint8Array, at: number): boolean {
-    return bytes[at] === compressedFlag
   }
 
   private keep(bytes: Uint8Array, from: number, to: number, length: number): void {
@@ -101,19 +109,16 @@ export class EnvelopeReader {
     if (whole !== undefined && this.partialLength === envelopeLength + length) {
       this.partial = undefined
       this.partialLength = 0
-      this.sink.message(whole, envelopeLength, envelopeLength + length, this.isCompressed(whole, 0))
+      if (whole[0] === compressedFlag) this.sink.compressed(whole, envelopeLength, envelopeLength + length)
+      else this.sink.messages(whole, 0, envelopeLength + length, 1)
     }
     return to
   }
 }
 
-/** A message in its envelope. */
-export const envelop = (message: Uint8Array, compressed: boolean): Uint8Array => {
-  const bytes = new Uint8Array(envelopeLength + message.length)
-  writeEnvelope(bytes, 0, message.length, compressed)
-  bytes.set(message, envelopeLength)
-  return bytes
-}
+/** How long the message is whose envelope begins at `at`. */
+export const readLength = (bytes: Uint8Array, at: number): number =>
+  (bytes[at + 1] ?? 0) * 0x100_0000 + ((bytes[at + 2] ?? 0) << 16) + ((bytes[at + 3] ?? 0) << 8) + (bytes[at + 4] ?? 0)
 
 export const writeEnvelope = (bytes: Uint8Array, at: number, length: number, compressed: boolean): number => {
   bytes[at] = compressed ? compressedFlag : 0

@@ -32,6 +32,10 @@ export class Requests {
     this.arrived.push(message)
   }
 
+  pushAll(messages: ReadonlyArray<unknown>): void {
+    for (const message of messages) this.arrived.push(message)
+  }
+
   /** Hands what was pushed to a program that waits for it: once for all messages of a piece of the body. */
   flush(): void {
     const { resume } = this
@@ -44,11 +48,6 @@ export class Requests {
 
   end(): void {
     this.ended ??= Cause.done()
-    this.flush()
-  }
-
-  fail(error: RpcError): void {
-    this.ended ??= Effect.fail(error)
     this.flush()
   }
 

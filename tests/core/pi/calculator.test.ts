@@ -143,11 +143,12 @@ test("calcRange reaches the largest int32", () =>
     )
   }))
 
-test("calcRange computes no more than is taken, and gives each point as soon as it is ready", () =>
+test("calcRange gives each point as soon as it is ready, and computes one more at most than is taken", () =>
   property(fc.integer({ min: 1, max: 20 }), (wanted) =>
     Effect.gen(function* () {
       const { computed, series } = counting()
-      const points = make({ journal, series }).calcRange({ first: 1, last: MAX })
+      const slow = (n: number) => Effect.andThen(Effect.yieldNow, series(n))
+      const points = make({ journal, series: slow }).calcRange({ first: 1, last: MAX })
       let taken = 0
       yield* Stream.runForEach(Stream.take(points, wanted), () =>
         Effect.sync(() => {
@@ -158,6 +159,14 @@ test("calcRange computes no more than is taken, and gives each point as soon as 
       assert.equal(computed.length, wanted)
     }),
   ))
+
+test("calcRange computes no more than some hundreds of points ahead, however fast they are", () =>
+  Effect.gen(function* () {
+    const { computed, series } = counting()
+    const points = make({ journal, series }).calcRange({ first: 1, last: MAX })
+    assert.equal((yield* Stream.runCollect(Stream.take(points, 3))).length, 3)
+    assert.ok(computed.length < 1000, `${computed.length} were computed`)
+  }))
 
 test("calcRange refuses a range that begins below 1 or ends before it begins, and computes nothing", () =>
   Effect.gen(function* () {

@@ -3,16 +3,32 @@ import { Buffer } from "node:buffer"
 import { describe, test } from "node:test"
 import fc from "fast-check"
 import { RpcError } from "../../../src/core/rpc/error.ts"
-import { EnvelopeReader, envelop, envelopeLength, writeEnvelope } from "../../../src/transport/grpc/envelope.ts"
+import { EnvelopeReader, envelopeLength, readLength, writeEnvelope } from "../../../src/transport/grpc/envelope.ts"
 import { cut } from "../http2/support.ts"
 
 /** A reader, and the messages that it has found. */
 const open = (maxBytes = 1 << 20) => {
   const messages: Array<readonly [Uint8Array, boolean]> = []
   const reader = new EnvelopeReader(maxBytes, {
-    message: (bytes, start, end, compressed) => messages.push([bytes.slice(start, end), compressed]),
+    messages: (bytes, start, end, count) => {
+      let at = start
+      for (let i = 0; i < count; i++) {
+        const from = at + envelopeLength
+        at = from + readLength(bytes, at)
+        messages.push([bytes.slice(from, at), false])
+      }
+      assert.equal(at, end)
+    },
+    compressed: (bytes, start, end) => messages.push([bytes.slice(start, end), true]),
   })
   return { reader, messages }
+}
+
+/** A message in its envelope. */
+const envelop = (message: Uint8Array, compressed: boolean): Uint8Array => {
+  const bytes = new Uint8Array(envelopeLength + message.length)
+  bytes.set(message, writeEnvelope(bytes, 0, message.length, compressed))
+  return bytes
 }
 
 /** Only the envelope of a message that says it is as long as this. */
@@ -46,6 +62,27 @@ describe("an envelope reader", () => {
       }),
       { numRuns: 300 },
     )
+  })
+
+  test("passes on in one go what messages come whole, in one piece and not compressed", () => {
+    const rows: Array<number> = []
+    const reader = new EnvelopeReader(1000, {
+      messages: (_bytes, _start, _end, count) => rows.push(count),
+      compressed: () => rows.push(0),
+    })
+    const short = envelop(Buffer.from("abc"), false)
+    const parts = [short, short, short, envelop(Buffer.from("z"), true), short, short, short.subarray(0, 6)]
+    const bytes = Buffer.concat(parts)
+    reader.read(bytes, 0, bytes.length)
+    reader.read(Buffer.concat([short.subarray(6), short, short]), 0, 2 + 2 * short.length)
+    assert.deepEqual(rows, [3, 0, 2, 1, 2])
+  })
+
+  test("passes on the messages before one that can't be taken", () => {
+    const { reader, messages } = open(10)
+    const bytes = Buffer.concat([envelop(Buffer.from("abc"), false), promise(11)])
+    assert.throws(() => reader.read(bytes, 0, bytes.length), isError("resource_exhausted", /11 bytes/))
+    assert.equal(messages.length, 1)
   })
 
   test("says that a body may not end within a message, nor within its envelope", () => {
@@ -100,6 +137,7 @@ describe("an envelope reader", () => {
         const bytes = Buffer.alloc(7)
         assert.equal(writeEnvelope(bytes, 1, length, compressed), 6)
         assert.deepEqual([bytes[0], bytes[1], bytes.readUInt32BE(2), bytes[6]], [0, compressed ? 1 : 0, length, 0])
+        assert.equal(readLength(bytes, 1), length)
       }),
     )
   })

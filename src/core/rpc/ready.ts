@@ -1,0 +1,61 @@
+/**
+ * Streams whose elements take an effect each, most of which are ready at once.
+ *
+ * `Stream.mapEffect` gives each result on alone, and all that lies behind it works as often. Messages go faster by far in
+ * arrays: a transport gives requests in those that they arrived in, and sends the answers of an array in one write.
+ */
+import { Array as Arr, Effect, Exit, Fiber, type Pull, Scope, Stream } from "effect"
+
+// So many results are given on at once at most, for the consumer to have its turn.
+const mostAtOnce = 512
+
+/**
+ * Maps each element by an effect, one after another, as `Stream.mapEffect` does. What is ready at once stays together in
+ * an array; an effect that has to wait holds up nothing that was ready before it, and is waited for once that was taken.
+ *
+ * @example
+ * const answers = requests.pipe(mapReady(({ n }) => Effect.map(pi(n), (value) => ({ n, value }))))
+ */
+export const mapReady =
+  <A, B, E2, R2>(f: (element: A) => Effect.Effect<B, E2, R2>) =>
+  <E, R>(self: Stream.Stream<A, E, R>): Stream.Stream<B, E | E2, R | R2> =>
+    Stream.transformPull(self, (pull, scope) =>
+      Effect.gen(function* () {
+        const run = Effect.runForkWith(yield* Effect.context<R2>())
+        let elements: ReadonlyArray<A> = []
+        let at = 0
+        // What comes when the results before it have been taken: an effect that waits, or the failure of one.
+        let running: Fiber.Fiber<B, E2> | undefined
+        let failed: Effect.Effect<never, E2> | undefined
+
+        const stop = Effect.suspend(() => (running === undefined ? Effect.void : Fiber.interrupt(running)))
+        yield* Scope.addFinalizer(scope, stop)
+
+        /** The results up to the first that isn't ready. */
+        const next: Pull.Pull<Arr.NonEmptyReadonlyArray<B>, E | E2> = Effect.suspend(() => {
+          if (failed !== undefined) return failed
+          if (running !== undefined) {
+            return Effect.map(Fiber.join(running), (result): Arr.NonEmptyReadonlyArray<B> => {
+              running = undefined
+              return [result]
+            })
+          }
+          const results: Array<B> = []
+          while (at < elements.length && results.length < mostAtOnce && running === undefined && failed === undefined) {
+            const fiber = run(f(elements[at++] as A))
+            const exit = fiber.pollUnsafe()
+            if (exit === undefined) running = fiber
+            else if (Exit.isFailure(exit)) failed = Effect.failCause(exit.cause)
+            else results.push(exit.value)
+          }
+          if (Arr.isArrayNonEmpty(results)) return Effect.succeed(results)
+          if (running !== undefined || failed !== undefined) return next
+          return Effect.flatMap(pull, (more) => {
+            elements = more
+            at = 0
+            return next
+          })
+        })
+        return next
+      }),
+    )
