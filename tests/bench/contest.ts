@@ -1,0 +1,109 @@
+/**
+ * Contests: several servers do the same in turn, and are compared round by round.
+ */
+import type { Server } from "./process.ts"
+import type { Bound, Figure, Gap, Row } from "./row.ts"
+import { Missing } from "./servers.ts"
+import { ratio, spread } from "./spread.ts"
+
+/** The figures of each round; or why there are none. */
+export type Outcome<A> = ReadonlyArray<A> | Error
+
+export interface Contest<K extends string, A> {
+  readonly start: (name: K) => Promise<Server>
+  readonly names: ReadonlyArray<K>
+  readonly rounds: number
+  readonly warmUp: (server: Server) => Promise<unknown>
+  readonly take: (server: Server) => Promise<A>
+}
+
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)))
+
+/**
+ * Takes a figure of each server in turn: A B A B, not A A B B, for the machine is never the same for long. A server that
+ * fails is out, and the others go on.
+ */
+export const contest = async <K extends string, A>(
+  { start, names, rounds, warmUp, take }: Contest<K, A>,
+  note: (text: string) => void,
+): Promise<ReadonlyMap<K, Outcome<A>>> => {
+  await using stack = new AsyncDisposableStack()
+  const servers = new Map<K, Server>()
+  const figures = new Map<K, Array<A>>()
+  const failures = new Map<K, Error>()
+  const attempt = async (name: K, what: () => Promise<void>): Promise<void> => {
+    if (failures.has(name)) return
+    try {
+      await what()
+    } catch (error) {
+      failures.set(name, asError(error))
+      note(`${name}: ${asError(error).message}`)
+    }
+  }
+  for (const name of names) {
+    await attempt(name, async () => {
+      const server = stack.use(await start(name))
+      note(`${name} warms up`)
+      await warmUp(server)
+      servers.set(name, server)
+      figures.set(name, [])
+    })
+  }
+  for (let round = 1; round <= rounds; round++) {
+    note(`round ${round} of ${rounds}`)
+    for (const [name, server] of servers) {
+      await attempt(name, async () => {
+        figures.get(name)?.push(await take(server))
+      })
+    }
+  }
+  return new Map(names.map((name) => [name, failures.get(name) ?? figures.get(name) ?? []]))
+}
+
+/** The row of what couldn't be measured. */
+export const gap = (measure: string, error: Error): Gap => ({
+  measure,
+  problem: error.message,
+  kind: error instanceof Missing ? "missing" : "failed",
+})
+
+export interface Comparison<A> {
+  readonly measure: string
+  readonly figure: (taken: A) => number
+  /** How one side's figures are shown. */
+  readonly show: (taken: ReadonlyArray<A>) => string
+  readonly bound?: Bound
+}
+
+/** Ours over the peer's. */
+export const compare = <A>(
+  ours: Outcome<A> | undefined,
+  peer: Outcome<A> | undefined,
+  { measure, figure, show, bound }: Comparison<A>,
+): Row | Gap => {
+  if (ours === undefined || peer === undefined) return gap(measure, new Error("it took no part"))
+  if (ours instanceof Error) return gap(measure, ours)
+  if (peer instanceof Error) return gap(measure, peer)
+  const samples = { ours: ours.map(figure), peer: peer.map(figure) }
+  const judged: Figure = { spread: ratio(samples.ours, samples.peer), unit: "", digits: 2 }
+  return { measure, ours: show(ours), peer: show(peer), judged, samples, ...(bound && { bound }) }
+}
+
+/** A figure of ours that nothing is compared with. */
+export const alone = <A>(
+  outcome: Outcome<A> | undefined,
+  { measure, figure, show, bound, unit, digits }: Comparison<A> & { readonly unit: string; readonly digits: number },
+): Row | Gap => {
+  if (outcome === undefined) return gap(measure, new Error("it took no part"))
+  if (outcome instanceof Error) return gap(measure, outcome)
+  const samples = { ours: outcome.map(figure) }
+  const judged: Figure = { spread: spread(samples.ours), unit, digits }
+  return { measure, ours: show(outcome), judged, samples, ...(bound && { bound }) }
+}
+
+/** The median of a figure, to be shown. */
+export const median = <A>(taken: ReadonlyArray<A>, figure: (taken: A) => number, digits: number): string =>
+  spread(taken.map(figure)).median.toLocaleString("en", {
+    maximumFractionDigits: digits,
+    minimumFractionDigits: digits,
+  })

@@ -1,0 +1,143 @@
+/**
+ * Processes: a server on a core of its own, what it costs, and its end.
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { delimiter, join } from "node:path"
+import process from "node:process"
+
+export const root = join(import.meta.dirname, "..", "..")
+
+export interface Command {
+  readonly command: string
+  readonly args: ReadonlyArray<string>
+  readonly env?: NodeJS.ProcessEnv
+}
+
+// The runtimes are dependencies of the project; those that the machine has come second.
+process.env.PATH = [join(root, "node_modules", ".bin"), process.env.PATH].join(delimiter)
+
+/** Whether there is a program of this name. */
+export const has = (program: string): boolean => Bun.which(program, { PATH: process.env.PATH ?? "" }) !== null
+
+/** Runs a program to its end, and gives what it printed. */
+export const output = (command: string, ...args: ReadonlyArray<string>): string =>
+  execFileSync(command, args, { cwd: root, encoding: "utf8", maxBuffer: 2 ** 30 })
+
+/** The cores that this process may use, from lists such as `0-1,4`. */
+const allowedCores = (): ReadonlyArray<number> => {
+  const [, list = ""] = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync("/proc/self/status", "utf8")) ?? []
+  return list.split(",").flatMap((range) => {
+    const [first = 0, last = first] = range.split("-").map(Number)
+    return Array.from({ length: last - first + 1 }, (_, i) => first + i)
+  })
+}
+
+/** Where the servers run, and where the load comes from; `undefined` where they can't be kept apart. */
+export const cores = ((): { readonly server: string; readonly load: string } | undefined => {
+  const [server, ...load] = allowedCores()
+  return server === undefined || load.length === 0 || !has("taskset")
+    ? undefined
+    : { server: String(server), load: load.join(",") }
+})()
+
+/** Moves this process, and what it starts from now on, to the load's cores. */
+export const moveToLoadCores = (): void => {
+  if (cores !== undefined) output("taskset", "-apc", cores.load, String(process.pid))
+}
+
+// A process that outlives the run would spoil the next one.
+const running = new Set<ChildProcess>()
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL")
+})
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130))
+
+const ticksPerSecond = Number(output("getconf", "CLK_TCK"))
+const graceMillis = 3000
+const startMillis = 30_000
+
+/** A server that runs until it is disposed of. */
+export class Server implements AsyncDisposable {
+  readonly port: number
+  private readonly pid: number
+  private readonly child: ChildProcess
+  private readonly ended: Promise<unknown>
+
+  constructor(child: ChildProcess, pid: number, port: number, ended: Promise<unknown>) {
+    this.child = child
+    this.pid = pid
+    this.port = port
+    this.ended = ended
+  }
+
+  /** The seconds of CPU that it has used so far, in all its threads: those that have ended, too. */
+  cpu(): number {
+    const stat = readFileSync(`/proc/${this.pid}/stat`, "utf8")
+    // The name comes second, in parentheses, and may have anything in it.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+    return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
+  }
+
+  /** The memory that it has now, in bytes. */
+  rss(): number {
+    const [, kibibytes] = /^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${this.pid}/status`, "utf8")) ?? []
+    if (kibibytes === undefined) throw new Error(`process ${this.pid} has no VmRSS`)
+    return Number(kibibytes) * 1024
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.child.kill("SIGTERM")
+    const stubborn = setTimeout(() => this.child.kill("SIGKILL"), graceMillis)
+    await this.ended
+    clearTimeout(stubborn)
+    running.delete(this.child)
+  }
+}
+
+export interface StartOptions {
+  /** Keep it on the core for servers. Default: true. */
+  readonly pinned?: boolean
+}
+
+/** Starts a server, which must say on its first lines which port of 127.0.0.1 it has. */
+export const start = async (what: Command, { pinned = true }: StartOptions = {}): Promise<Server> => {
+  const pin = cores === undefined ? [] : ["taskset", "-c", pinned ? cores.server : `${cores.server},${cores.load}`]
+  // As many files as it may have, for a connection is one. Each word replaces the process before it, so the PID stays.
+  const script = 'ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"; exec "$@"'
+  const child = spawn("sh", ["-c", script, "sh", ...pin, what.command, ...what.args], {
+    cwd: root,
+    env: { ...process.env, ...what.env },
+    stdio: ["ignore", "pipe", "pipe"],
+  })
+  running.add(child)
+  const { pid } = child
+  if (pid === undefined) throw new Error(`${what.command} didn't start`)
+  let printed = ""
+  const ended = new Promise<never>((_, reject) => {
+    child.once("error", reject)
+    child.once("close", (code) => reject(new Error(`${[what.command, ...what.args].join(" ")}: ${code}\n${printed}`)))
+  })
+  const listening = new Promise<number>((resolve) => {
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        // What it says later is of no use, and may be much.
+        if (printed.length > 65_536) return
+        printed += text
+        const [, port] = /127\.0\.0\.1:(\d+)\D/.exec(printed) ?? []
+        if (port !== undefined) resolve(Number(port))
+      })
+    }
+  })
+  const late = setTimeout(() => child.kill("SIGKILL"), startMillis)
+  try {
+    return new Server(
+      child,
+      pid,
+      await Promise.race([listening, ended]),
+      ended.catch(() => {}),
+    )
+  } finally {
+    clearTimeout(late)
+  }
+}
