@@ -7,7 +7,11 @@ import { Call, sendHeader, sendTrailer } from "../../src/core/rpc/call.ts"
 import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
 import { serve } from "../../src/transport/server.ts"
 import * as Service from "../../src/transport/service.ts"
-import { assertNear, grpcio, grpcioServed, hasGzip, numbersOf, pi, served, test, upTo, wiretap } from "./support.ts"
+import { grpcio, grpcioServed } from "./grpcio.ts"
+import { assertNear, numbersOf, pi, upTo } from "./numbers.ts"
+import { served } from "./programs.ts"
+import { test } from "./support.ts"
+import { hasGzip, wiretap } from "./wiretap.ts"
 
 // As the tutorial prints them; Python 2 printed 12 digits.
 const figures = `

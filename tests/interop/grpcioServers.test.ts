@@ -7,19 +7,12 @@ import { connect } from "../../src/transport/channel.ts"
 import * as Client from "../../src/transport/client.ts"
 import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
 import { PiCalculator as StreamingPiCalculator } from "../../src/transport/gen/streaming/pi_pb.ts"
-import {
-  assertNear,
-  basel,
-  grpcio,
-  grpcioServed,
-  hasGzip,
-  lines,
-  numbersOf,
-  pi,
-  test,
-  upTo,
-  wiretap,
-} from "./support.ts"
+import { grpcio, grpcioServed } from "./grpcio.ts"
+import { assertNear, numbersOf, pi, upTo } from "./numbers.ts"
+import { lines } from "./processes.ts"
+import { basel } from "./programs.ts"
+import { test } from "./support.ts"
+import { hasGzip, wiretap } from "./wiretap.ts"
 
 for (const runtime of ["bun", "deno"] as const) {
   test(`calc on ${runtime} prints what the tutorial's client prints`, () =>

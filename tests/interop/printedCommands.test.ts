@@ -3,7 +3,10 @@
  */
 import assert from "node:assert/strict"
 import { Effect } from "effect"
-import { assertNear, lines, numbersOf, pi, type Server, served, shell, test, upTo } from "./support.ts"
+import { assertNear, numbersOf, pi, upTo } from "./numbers.ts"
+import { lines, type Server, shell } from "./processes.ts"
+import { served } from "./programs.ts"
+import { test } from "./support.ts"
 
 /** The command line that the server printed for a tool. */
 const printed = ({ said }: Server, tool: string): Effect.Effect<string> =>

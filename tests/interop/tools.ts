@@ -1,6 +1,6 @@
 /**
- * The tools of others that the suite runs: Python with grpcio, grpcurl, curl. Without them it ends at once, for a test
- * that is skipped says nothing.
+ * The tools of others that the suite runs: Python with grpcio, grpc-go's client, grpcurl, curl, nghttp2's clients, and
+ * Chromium. Without them it ends at once, for a test that is skipped says nothing.
  */
 import { spawnSync } from "node:child_process"
 import { accessSync, constants, readFileSync } from "node:fs"
@@ -11,10 +11,23 @@ export const root = join(import.meta.dirname, "..", "..")
 
 export const python = join(import.meta.dirname, ".venv", "bin", "python")
 
+/** The client of grpc-go's interop suite. Its version is in its path, so that another one is another file. */
+export const grpcGoClient = join(root, ".tools", "grpc-go-interop-v1.85.0", "client")
+
+/** A Node that runs TypeScript: the machine's own may be too old to. */
+export const node = join(root, ".tools", "node", "node_modules", ".bin", "node")
+
 const folders = [join(root, "node_modules", ".bin"), join(root, ".tools"), ...(process.env.PATH ?? "").split(delimiter)]
 
 /** What every process of the suite is given: the tools, and no proxy on the way to this machine. */
-export const env = { ...process.env, PATH: folders.join(delimiter), no_proxy: "127.0.0.1", NO_PROXY: "127.0.0.1" }
+export const env = {
+  ...process.env,
+  PATH: folders.join(delimiter),
+  no_proxy: "127.0.0.1",
+  NO_PROXY: "127.0.0.1",
+  // Node would otherwise strip the types of all files anew for each process.
+  NODE_COMPILE_CACHE: join(root, ".tools", "node", "cache"),
+}
 
 const isExecutable = (file: string): boolean => {
   try {
@@ -24,6 +37,8 @@ const isExecutable = (file: string): boolean => {
     return false
   }
 }
+
+const isOnPath = (name: string): boolean => folders.some((folder) => isExecutable(join(folder, name)))
 
 const requirements = readFileSync(join(import.meta.dirname, "requirements.txt"), "utf8")
   .trim()
@@ -40,8 +55,18 @@ const tools = [
   },
   {
     name: "grpcurl on the PATH or in .tools",
-    there: () => folders.some((folder) => isExecutable(join(folder, "grpcurl"))),
+    there: () => isOnPath("grpcurl"),
     get: "GOBIN=$PWD/.tools go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3",
+  },
+  {
+    name: "grpc-go's interop client in .tools",
+    there: () => isExecutable(grpcGoClient),
+    get: "GOBIN=$PWD/.tools/grpc-go-interop-v1.85.0 go install google.golang.org/grpc/interop/client@v1.85.0",
+  },
+  {
+    name: "node 26.10.0 in .tools",
+    there: () => spawnSync(node, ["--version"], { encoding: "utf8" }).stdout === "v26.10.0\n",
+    get: "npm install --prefix .tools/node node@26.10.0",
   },
   {
     name: "curl with HTTP/2 on the PATH",
@@ -49,8 +74,18 @@ const tools = [
     get: "apt-get install curl",
   },
   {
+    name: "h2load and nghttp on the PATH",
+    there: () => ["h2load", "nghttp"].every(isOnPath),
+    get: "apt-get install nghttp2-client",
+  },
+  {
+    name: "chromium on the PATH",
+    there: () => isOnPath("chromium"),
+    get: "apt-get install --no-install-recommends chromium",
+  },
+  {
     name: "bun and deno in node_modules/.bin",
-    there: () => ["bun", "deno"].every((name) => folders.some((folder) => isExecutable(join(folder, name)))),
+    there: () => ["bun", "deno"].every(isOnPath),
     get: "npm ci",
   },
 ].filter(({ there }) => !there())
