@@ -67,7 +67,7 @@ const connect = (host: string, port: number, left: () => void, ended: (session: 
     const pump: Pump<ResponseHandler> = new Pump({
       socket,
       connection: (output) => clientConnection({ output, goaway: leave, room: wake, failed: leave }),
-      pauses: false,
+      role: "client",
       linger: lingerMillis,
     })
     // Behind the pump's: what is opened now isn't held up by what waited before.

@@ -10,8 +10,7 @@ export interface PumpOptions<T> {
   /** Makes the connection, given what it tells that bytes wait to be sent. */
   readonly connection: (output: () => void) => Connection<T>
   /**
-   * Whether to stop reading from a peer that leaves too much of our output lying: a server's pump does, a client's
-   * doesn't.
+   * A server stops reading from a peer that leaves too much of its output lying; a client doesn't.
    *
    * What a server answers is its clients' doing: one that goes on calling and reads no answer would have it hold ever
    * more. Data is no part of that, since it waits with its stream long before; so a client that keeps to our limits, and
@@ -22,8 +21,8 @@ export interface PumpOptions<T> {
    * begun itself, and it begins no more while too much of it waits (`Connection.open`); what a server may make it answer
    * has a budget.
    */
-  readonly pauses: boolean
-  /** How long the peer may take none of the last bytes before it is cut off, in milliseconds. */
+  readonly role: "server" | "client"
+  /** How long the peer may take for the last bytes, which are few, before it is cut off: in milliseconds. */
   readonly linger: number
   /** What was to be done in this turn is done, and what there was to send is sent as far as it goes. */
   readonly flushed?: () => void
@@ -34,22 +33,26 @@ export class Pump<T> {
   /** When the peer last gave a sign of life, by `performance.now`: it sent something, or took what it had left lying. */
   heardAt = performance.now()
   private readonly socket: net.Socket
-  private readonly pauses: boolean
+  private readonly role: "server" | "client"
   private readonly linger: number
   private readonly flushed: (() => void) | undefined
   private scheduled = false
   private writable = true
   private ending = false
+  private cut: NodeJS.Timeout | undefined
 
-  constructor({ socket, connection, pauses, linger, flushed }: PumpOptions<T>) {
+  constructor({ socket, connection, role, linger, flushed }: PumpOptions<T>) {
     this.socket = socket
-    this.pauses = pauses
+    this.role = role
     this.linger = linger
     this.flushed = flushed
     this.connection = connection(() => this.schedule())
     socket.on("data", (chunk: Buffer) => this.receive(chunk))
     socket.on("drain", () => this.resume())
-    socket.once("close", () => this.connection.abandon())
+    socket.once("close", () => {
+      clearTimeout(this.cut)
+      this.connection.abandon()
+    })
   }
 
   /** True once the socket has been told to close when it has sent the last. */
@@ -76,7 +79,7 @@ export class Pump<T> {
       if (bytes.length === 0) break
       if (!socket.write(bytes)) this.setWritable(false)
     }
-    if (this.pauses && connection.congested) socket.pause()
+    if (this.role === "server" && connection.congested) socket.pause()
     if (connection.over || (connection.done && this.writable)) this.end()
     this.flushed?.()
   }
@@ -102,7 +105,9 @@ export class Pump<T> {
 
   private end(): void {
     this.ending = true
-    this.socket.setTimeout(this.linger, () => this.socket.destroy())
     this.socket.destroySoon()
+    // Not the socket's own timeout: Bun's doesn't come any more once a socket is ending.
+    this.cut = setTimeout(() => this.socket.destroy(), this.linger)
+    this.cut.unref()
   }
 }

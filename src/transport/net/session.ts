@@ -64,7 +64,7 @@ export class Session {
     this.pump = new Pump({
       socket,
       connection: (output) => serverConnection(begin, { output, failed: () => {} }, limits),
-      pauses: true,
+      role: "server",
       linger: times.keepalive.timeout,
       flushed: () => this.rest(),
     })
