@@ -11,21 +11,14 @@ import type { ServerConnection, ServerStream } from "../http2/handler.ts"
 import type { RequestHead } from "../http2/head.ts"
 import type { Limits } from "../http2/limits.ts"
 import { Session, type SessionOptions, sessionTimes } from "./session.ts"
+import { type TlsOptions, tlsFault, toServerOptions } from "./tls.ts"
 
-/** An address that can't be listened on. The message says which, why, and what to do. */
+/** An address that can't be listened on, or not with these options. The message says which, why, and what to do. */
 export class ListenError extends Data.TaggedError("ListenError")<{
   readonly address: string
   readonly message: string
   readonly cause: unknown
 }> {}
-
-/** Certificates, all of them in PEM. */
-export interface TlsOptions {
-  readonly key: string
-  readonly cert: string
-  /** Who signs clients' certificates. With it, a client without a certificate of theirs is turned away. */
-  readonly clientCa?: string
-}
 
 export interface ListenOptions extends SessionOptions {
   /** The address to bind, an IP or a name. Default: 127.0.0.1, this machine only. */
@@ -149,8 +142,14 @@ export const listen = Effect.fnUntraced(function* (
     else carryHttp1(socket)
   }
 
+  const fault = secure === undefined ? undefined : tlsFault(secure)
+  if (fault !== undefined) {
+    const address = authority(host, port)
+    const message = `cannot listen on ${address}: tls.${fault.option} ${fault.message}`
+    return yield* new ListenError({ address, message, cause: fault })
+  }
   const server =
-    secure === undefined ? net.createServer(acceptPlain) : tls.createServer(tlsOptions(secure), acceptSecure)
+    secure === undefined ? net.createServer(acceptPlain) : tls.createServer(toServerOptions(secure), acceptSecure)
   // A handshake that fails is its client's trouble.
   server.on("tlsClientError", () => {})
   yield* Effect.callback<void, ListenError>((resume) => {
@@ -175,15 +174,6 @@ export const listen = Effect.fnUntraced(function* (
 
   const bound = server.address()
   return { host, port: typeof bound === "object" && bound !== null ? bound.port : port }
-})
-
-const tlsOptions = ({ key, cert, clientCa }: TlsOptions): tls.TlsOptions => ({
-  key,
-  cert,
-  ALPNProtocols: ["h2", "http/1.1"],
-  // RFC 9113, section 9.2.
-  minVersion: "TLSv1.2",
-  ...(clientCa === undefined ? {} : { ca: clientCa, requestCert: true, rejectUnauthorized: true }),
 })
 
 const peerOf = (socket: net.Socket): Peer => {
