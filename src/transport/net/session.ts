@@ -97,10 +97,10 @@ export class Session {
 
   private ring(now: number): number {
     const { connection, closing, heardAt } = this.pump
-    const forNothing = !connection.begun && now >= this.prefaceBy
-    const [alive, lasts] = [this.keepalive.due(now, heardAt), this.lifetime.due(now)]
     if (closing) return Number.POSITIVE_INFINITY
-    if (forNothing || alive === "close" || lasts === "close") {
+    const alive = this.keepalive.due(now, heardAt)
+    const lasts = this.lifetime.due(now)
+    if (alive === "close" || lasts === "close" || (!connection.begun && now >= this.prefaceBy)) {
       this.socket.destroy()
       return Number.POSITIVE_INFINITY
     }
