@@ -22,3 +22,7 @@ export const durationFlag = (name: string): Flag.Flag<Duration.Duration> =>
       (text) => `Expected a duration such as 10ms, 5s or 1.5m, not ${JSON.stringify(text)}`,
     ),
   )
+
+/** The same for one that may not be zero. */
+export const positiveDurationFlag = (name: string): Flag.Flag<Duration.Duration> =>
+  durationFlag(name).pipe(Flag.filter(Duration.isPositive, () => "Expected a duration above zero"))

@@ -1,7 +1,7 @@
 /**
  * `basel serve`: the calculator on a port.
  */
-import { Console, Duration, Effect, identity, Option, pipe, Random } from "effect"
+import { Console, Duration, Effect, identity, Option, pipe, Random, Record } from "effect"
 import { Command, Flag } from "effect/cli"
 import { concurrencyLimit } from "../core/layers/concurrencyLimit.ts"
 import { deadline } from "../core/layers/deadline.ts"
@@ -16,7 +16,8 @@ import { PiCalculator as StreamingPiCalculator } from "../transport/gen/streamin
 import { compression } from "../transport/layers/compression.ts"
 import { serve as listenAndServe } from "../transport/server.ts"
 import * as Service from "../transport/service.ts"
-import { durationFlag } from "./duration.ts"
+import { durationFlag, positiveDurationFlag } from "./duration.ts"
+import { readTls, type TlsFlags, tlsFlags } from "./tls.ts"
 import { when } from "./when.ts"
 
 const flags = {
@@ -47,9 +48,30 @@ const flags = {
     Flag.withDefault(Duration.seconds(10)),
   ),
   log: Flag.Boolean("log").pipe(Flag.withDescription("Log each call's status and cost"), Flag.withDefault(false)),
+  ...tlsFlags,
+  keepaliveTime: positiveDurationFlag("keepalive-time").pipe(
+    Flag.withDescription("Ask a client that was silent for so long whether it is there; 2h by default"),
+    Flag.optional,
+  ),
+  keepaliveTimeout: positiveDurationFlag("keepalive-timeout").pipe(
+    Flag.withDescription("How long it then has to answer; 20s by default"),
+    Flag.optional,
+  ),
+  maxConnectionIdle: positiveDurationFlag("max-connection-idle").pipe(
+    Flag.withDescription("Drain a connection without a running call for so long; no limit by default"),
+    Flag.optional,
+  ),
+  maxConnectionAge: positiveDurationFlag("max-connection-age").pipe(
+    Flag.withDescription("Drain each connection after so long, 10 % more or less; no limit by default"),
+    Flag.optional,
+  ),
+  maxConnectionAgeGrace: durationFlag("max-connection-age-grace").pipe(
+    Flag.withDescription("How long its calls may then go on; no limit by default"),
+    Flag.optional,
+  ),
 } as const
 
-export interface ServeFlags {
+export interface ServeFlags extends TlsFlags {
   readonly host: string
   readonly port: number
   readonly streaming: boolean
@@ -58,6 +80,11 @@ export interface ServeFlags {
   readonly summation: boolean
   readonly grace: Duration.Duration
   readonly log: boolean
+  readonly keepaliveTime: Option.Option<Duration.Duration>
+  readonly keepaliveTimeout: Option.Option<Duration.Duration>
+  readonly maxConnectionIdle: Option.Option<Duration.Duration>
+  readonly maxConnectionAge: Option.Option<Duration.Duration>
+  readonly maxConnectionAgeGrace: Option.Option<Duration.Duration>
 }
 
 const defaults: ServeFlags = {
@@ -69,6 +96,14 @@ const defaults: ServeFlags = {
   summation: false,
   grace: Duration.seconds(10),
   log: false,
+  cert: Option.none(),
+  key: Option.none(),
+  clientCa: Option.none(),
+  keepaliveTime: Option.none(),
+  keepaliveTimeout: Option.none(),
+  maxConnectionIdle: Option.none(),
+  maxConnectionAge: Option.none(),
+  maxConnectionAgeGrace: Option.none(),
 }
 
 /** Draws the same numbers in every call. */
@@ -92,17 +127,31 @@ const layers =
       compression(),
     )
 
-const commands = (url: string, streaming: boolean): ReadonlyArray<string> => {
+/** A word as a shell takes it. */
+const word = (text: string): string => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`)
+
+const commands = (url: string, { streaming, cert, clientCa }: ServeFlags): ReadonlyArray<string> => {
   const { host } = new URL(url)
+  // A certificate is its own authority to curl and grpcurl, whoever signed it.
+  const trusted = Option.map(cert, word)
+  const identity = (dash: string) => (Option.isSome(clientCa) ? ` ${dash}cert client.pem ${dash}key client.key` : "")
+  const trust = Option.match(trusted, {
+    onNone: () => "-plaintext",
+    onSome: (file) => `-cacert ${file}${identity("-")}`,
+  })
+  const curl = Option.match(trusted, {
+    onNone: () => "curl",
+    onSome: (file) => `curl --cacert ${file}${identity("--")}`,
+  })
   const grpcurl = (folder: string) =>
-    `grpcurl -plaintext -import-path ${folder} -proto pi.proto -d '{"n":999}' ${host} pi.PiCalculator/Calc`
-  return streaming
-    ? [grpcurl("proto/streaming")]
-    : [
-        grpcurl("proto"),
-        `curl -d '{"n":999}' -H 'content-type: application/json' ${url}/pi.PiCalculator/Calc`,
-        `bun run src/main.ts calc 1..10 --address ${url}`,
-      ]
+    `grpcurl ${trust} -import-path ${folder} -proto pi.proto -d '{"n":999}' ${host} pi.PiCalculator/Calc`
+  if (streaming) return [grpcurl("proto/streaming")]
+  return [
+    grpcurl("proto"),
+    `${curl} -d '{"n":999}' -H 'content-type: application/json' ${url}/pi.PiCalculator/Calc`,
+    // Ours speaks no TLS yet.
+    ...(Option.isSome(cert) ? [] : [`bun run src/main.ts calc 1..10 --address ${url}`]),
+  ]
 }
 
 const run = Effect.fnUntraced(function* (options: ServeFlags) {
@@ -112,9 +161,22 @@ const run = Effect.fnUntraced(function* (options: ServeFlags) {
   const service = options.streaming
     ? around(Service.make(StreamingPiCalculator, { calc: programs.calcStream }))
     : around(Service.make(PiCalculator, programs))
-  const { url } = yield* listenAndServe(service, options)
+  const tls = yield* readTls(options)
+  const { host, port, grace } = options
+  const { url } = yield* listenAndServe(service, {
+    host,
+    port,
+    grace,
+    ...(tls === undefined ? {} : { tls }),
+    keepalive: Record.getSomes({ time: options.keepaliveTime, timeout: options.keepaliveTimeout }),
+    connection: Record.getSomes({
+      maxIdle: options.maxConnectionIdle,
+      maxAge: options.maxConnectionAge,
+      maxAgeGrace: options.maxConnectionAgeGrace,
+    }),
+  })
   yield* Console.log(`basel serves pi.PiCalculator on ${url}: gRPC, gRPC-Web, Connect and JSON. Try:`)
-  yield* Effect.forEach(commands(url, options.streaming), (command) => Console.log(`  ${command}`), { discard: true })
+  yield* Effect.forEach(commands(url, options), (command) => Console.log(`  ${command}`), { discard: true })
   yield* Effect.addFinalizer(() => Console.log("drained, bye"))
   // From here on a signal is how this ends, and no failure.
   process.exitCode = 0
@@ -128,6 +190,7 @@ export const serve = Command.make("serve", flags, run).pipe(
   Command.withDescription("Serve the calculator; this is what happens without a command, too"),
   Command.withExamples([
     { command: "basel serve --port 9000 --delay 10ms", description: "Another port, and each call takes 10 ms more" },
+    { command: "basel serve --cert server.pem --key server.key", description: "Over TLS, for gRPC and HTTPS alike" },
     { command: "basel serve --streaming --seed 7", description: "The tutorial's streaming edition, always the same" },
   ]),
 )

@@ -6,10 +6,12 @@ import { connect } from "../../src/transport/channel.ts"
 import * as Client from "../../src/transport/client.ts"
 import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
 import { PiCalculator as StreamingPiCalculator } from "../../src/transport/gen/streaming/pi_pb.ts"
+import { frameType } from "../../src/transport/http2/frames.ts"
 import { serve } from "../../src/transport/server.ts"
 import * as Service from "../../src/transport/service.ts"
 import { test } from "../effect.ts"
-import { basel, file, served, start } from "./command.ts"
+import { isPing, ofType, peer } from "../transport/net/support.ts"
+import { basel, certificates, file, served, start } from "./command.ts"
 
 const pi3 = "pi(1) = 2.82842712474619\npi(2) = 2.9814239699997196\npi(3) = 3.0346151137976114\n"
 
@@ -118,6 +120,7 @@ test("wrong usage exits 2 with a line that says what is right", () =>
       [["calc", "1", "--address", "nowhere"], /is not an address: give a URL, such as http:/],
       [["serve", "--port", "99999"], /from 0 to 65535/],
       [["serve", "--bogus"], /--bogus/],
+      [["serve", "--keepalive-time", "0s"], /Expected a duration above zero/],
       [["bogus"], /bogus/],
     ] as const) {
       const { code, stdout, stderr } = yield* basel(args)
@@ -150,6 +153,70 @@ test("a port that is taken is named in one line, with exit code 1", () =>
     const { code, stderr } = yield* basel(["serve", "--port", port])
     assert.equal(code, 1)
     assert.match(stderr, new RegExp(`^cannot listen on 127.0.0.1:${port}: another process listens there already.*\n$`))
+  }))
+
+const pem = (name: string) => `${certificates}/${name}`
+const tls = ["--cert", pem("server.pem"), "--key", pem("server.key")]
+
+const run = (command: string) => Effect.promise(() => start(command).finished)
+
+test("--cert and --key serve over TLS, and the curl that is shown trusts that", () =>
+  Effect.gen(function* () {
+    const { url, said } = yield* served(...tls)
+    assert.match(url, /^https:/)
+    const [curl] = yield* Effect.promise(() => said(/^ {2}curl .+/m))
+    assert.equal((yield* run(`${curl} -s`)).stdout, '{"value":3.1412740089419966}')
+    const [grpcurl] = yield* Effect.promise(() => said(/grpcurl .+/))
+    assert.match(grpcurl, new RegExp(`-cacert ${pem("server.pem")} `))
+    assert.notEqual((yield* run(`curl -s ${url}`)).code, 0)
+  }))
+
+test("--client-ca turns away clients without a certificate", () =>
+  Effect.gen(function* () {
+    const { said } = yield* served(...tls, "--client-ca", pem("ca.pem"))
+    const [curl] = yield* Effect.promise(() => said(/^ {2}curl .+/m))
+    const known = curl.replace("client.pem", pem("client.pem")).replace("client.key", pem("client.key"))
+    assert.equal((yield* run(`${known} -s`)).stdout, '{"value":3.1412740089419966}')
+    const unknown = curl.replace("--cert client.pem --key client.key", "")
+    assert.equal((yield* run(`${unknown} -s`)).stdout, "")
+  }))
+
+test("certificates that can't be served with are told by their flag and file, with what to do and exit code 2", () =>
+  Effect.gen(function* () {
+    for (const [args, expected] of [
+      [["--cert", "x.pem"], /^--cert needs --key: /],
+      [["--key", "x.pem"], /^--key needs --cert: /],
+      [["--client-ca", "x.pem"], /^--client-ca needs --cert and --key: /],
+      [["--cert", pem("none.pem"), "--key", pem("server.key")], /^--cert \S+none.pem: there is no such file/],
+      [["--cert", pem("server.key"), "--key", pem("server.key")], /^--cert \S+server.key is no certificate: give/],
+      [["--cert", pem("server.pem"), "--key", pem("ca.pem")], /^--key \S+ca.pem is no private key: give/],
+      [["--cert", pem("server.pem"), "--key", pem("client.key")], /^--key \S+client.key is the key of another/],
+      [[...tls, "--client-ca", pem("README.md")], /^--client-ca \S+README.md is no certificate: give/],
+    ] as const) {
+      const { code, stdout, stderr } = yield* basel(["serve", "--port", "0", ...args])
+      assert.deepEqual({ code, stdout }, { code: 2, stdout: "" }, args.join(" "))
+      assert.match(stderr, expected)
+    }
+  }))
+
+/** A peer of `basel serve` with flags, that answers PINGs or doesn't. */
+const peerOf = Effect.fnUntraced(function* (answers: boolean, ...args: ReadonlyArray<string>) {
+  const { hostname: host, port } = new URL((yield* served(...args)).url)
+  return yield* peer({ host, port: Number(port) }, answers)
+})
+
+test("--keepalive-time and -timeout close a connection whose client is gone", () =>
+  Effect.gen(function* () {
+    const { closed } = yield* peerOf(false, "--keepalive-time", "50ms", "--keepalive-timeout", "50ms")
+    assert.equal((yield* closed).filter(isPing).length, 1)
+  }))
+
+test("--max-connection-idle and -age drain a connection", () =>
+  Effect.gen(function* () {
+    for (const flags of [["--max-connection-idle"], ["--max-connection-age-grace", "1m", "--max-connection-age"]]) {
+      const { closed } = yield* peerOf(true, ...flags, "50ms")
+      assert.equal((yield* closed).filter(ofType(frameType.goaway)).length, 2)
+    }
   }))
 
 test("a deadline ends a call of a slow server, here and there", () =>

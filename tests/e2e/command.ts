@@ -7,7 +7,10 @@ import { Effect, type Scope } from "effect"
 
 export const root = join(import.meta.dirname, "..", "..")
 
-const runtime = "Deno" in globalThis ? "deno run --no-prompt --allow-net" : "bun run"
+/** Where the tests' certificates are: the only files that the command may read here, where a runtime has permissions. */
+export const certificates = "tests/transport/certificates"
+
+const runtime = "Deno" in globalThis ? `deno run --no-prompt --allow-net --allow-read=${certificates}` : "bun run"
 
 // The runtimes that are dependencies of the project, before any that the machine has.
 const env = {
@@ -92,6 +95,6 @@ export const basel = (args: ReadonlyArray<string>, stdin = ""): Effect.Effect<Fi
 /** Runs `basel serve` on a free port and gives its address. */
 export const served = Effect.fnUntraced(function* (...args: ReadonlyArray<string>) {
   const server = yield* running(file("src/main.ts", "serve", "--port", "0", ...args))
-  const [, url = ""] = yield* Effect.promise(() => server.said(/ on (http:\S+): gRPC/))
+  const [, url = ""] = yield* Effect.promise(() => server.said(/ on (https?:\S+): gRPC/))
   return { ...server, url }
 })

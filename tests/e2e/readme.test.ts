@@ -25,7 +25,6 @@ const steps: ReadonlyArray<Step> = [...readme.matchAll(/^```console\n(.*?)^```$/
 )
 
 // Where the README's server is; the test's is on a free port.
-const address = "http://127.0.0.1:8080"
 const host = "127.0.0.1:8080"
 
 /** An output as a pattern: "…" stands for anything. */
@@ -34,7 +33,7 @@ const pattern = (output: string): RegExp => {
   return new RegExp(`^${parts.join("[^]*?")}$`)
 }
 
-const lastLine = /calc 1\.\.10 --address (http:\S+)\n/
+const lastLine = /calc 1\.\.10 --address (http:\S+)\n| {2}curl --cacert .+(https:\S+?)\/pi\.\S+\n/
 
 test("each command of the README's tour prints what the README says", () =>
   Effect.gen(function* () {
@@ -44,11 +43,13 @@ test("each command of the README's tour prints what the README says", () =>
       const [, args] = /^bun run src\/main\.ts (serve.*)$/.exec(command) ?? []
       if (args !== undefined) {
         const server = yield* running(`bun run src/main.ts ${args} --port 0`)
-        const { input, 1: found = "" } = yield* Effect.promise(() => server.said(lastLine))
-        url = found
+        const { input, 1: plain, 2: secure } = yield* Effect.promise(() => server.said(lastLine))
+        url = plain ?? secure ?? ""
         assert.match(input.replaceAll(new URL(url).host, host), pattern(output), command)
       } else {
-        const here = command.replace(address, url).replace(/^(bun run src\/main\.ts.*)$/, `$1 --address ${url}`)
+        const here = command
+          .replace(host, new URL(url).host)
+          .replace(/^(bun run src\/main\.ts.*)$/, `$1 --address ${url}`)
         const { stdout } = yield* Effect.promise(() => start(`{ ${here}\n} 2>&1`).finished)
         assert.match(stdout.trimEnd(), pattern(output.trimEnd()), command)
       }

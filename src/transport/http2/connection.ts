@@ -81,6 +81,9 @@ const noTrailers: ReadonlyArray<Field> = Object.freeze([])
 // What a stream expects whose body has gone on behind its content-length.
 const tooLong = -2
 const pingLength = 8
+// What our PINGs carry, so that the answer to the one of `drain` is told from those to others.
+const drainPayload = new Uint8Array(pingLength)
+const pingPayload = new Uint8Array(pingLength).fill(1)
 // Streams that one end cuts short before the other can have heard of the first of them.
 const maxRemembered = 4096
 const priorityLength = 5
@@ -125,6 +128,8 @@ export class Connection<T> {
   private receiving = false
   private outputAnnounced = false
   private draining = false
+  // The peer has been told, or has told us, which stream is the last.
+  private parted = false
   private ended = false
 
   constructor(events: Events<T>, { role, limits, now = () => performance.now() }: ConnectionOptions) {
@@ -172,6 +177,11 @@ export class Connection<T> {
   /** True once the connection is over: nothing more is read, and what output there is is the last. */
   get over(): boolean {
     return this.ended
+  }
+
+  /** True once nothing more will happen: it is over, or both ends know which stream was the last, and none is open. */
+  get done(): boolean {
+    return this.ended || (this.parted && this.streams.size === 0)
   }
 
   /** True once the peer's preface has come, its first settings included. */
@@ -249,11 +259,11 @@ export class Connection<T> {
 
   // ---- What the user does
 
-  /** Begins a stream, as a client. `undefined` if the peer takes no more of them now. */
+  /** Begins a stream, as a client. `undefined` if the peer takes no more of them now, or reads too little. */
   open(fields: ReadonlyArray<Field>, context: T): Stream<T> | undefined {
     const { maxConcurrentStreams } = this.settingsReceived ? this.remote : presumed
     if (this.ended || this.draining || this.streams.size >= maxConcurrentStreams) return undefined
-    if (this.nextStream > maxInt31) return undefined
+    if (this.nextStream > maxInt31 || this.congested) return undefined
     const stream = this.createStream(this.nextStream)
     this.nextStream += 2
     stream.context = context
@@ -308,7 +318,7 @@ export class Connection<T> {
 
   /** Asks the peer to answer; `pong` says that it did. */
   ping(): void {
-    this.sender.ping(new Uint8Array(pingLength), false)
+    this.sender.ping(pingPayload, false)
     this.wrote()
   }
 
@@ -317,9 +327,19 @@ export class Connection<T> {
    * was the last one taken (section 6.8). One that was under way is refused, which says that it may be tried elsewhere.
    */
   drain(): void {
+    if (this.draining) return
     this.draining = true
     this.sender.goaway(maxInt31, errorCode.noError)
-    this.ping()
+    this.sender.ping(drainPayload, false)
+    this.wrote()
+  }
+
+  /** Ends the wait of `drain` for a peer that doesn't answer, and tells it which stream was the last. */
+  part(): void {
+    if (this.parted || this.ended) return
+    this.parted = true
+    this.sender.goaway(this.lastPeerStream, errorCode.noError)
+    this.wrote()
   }
 
   // ---- Frames in
@@ -571,7 +591,7 @@ export class Connection<T> {
     if (end - start !== pingLength) throw new ConnectionError(errorCode.frameSizeError, "PING is not eight bytes long")
     this.idleFrame()
     if ((flags & flag.ack) !== 0) {
-      if (this.draining && this.server) this.sender.goaway(this.lastPeerStream, errorCode.noError)
+      if (this.draining && this.server && bytes[start] === drainPayload[0]) this.part()
       return this.events.pong()
     }
     this.sender.ping(bytes.subarray(start, end), true)
@@ -587,6 +607,7 @@ export class Connection<T> {
     if (this.server) return
     // What the server hasn't taken it never will: that is as good as refused (section 6.8).
     this.draining = true
+    this.parted = true
     for (const stream of this.all()) {
       if (stream.id <= last) continue
       this.close(stream)

@@ -5,6 +5,7 @@
 import * as net from "node:net"
 import { type ClientConnection, type ClientStream, clientConnection, type ResponseHandler } from "../http2/client.ts"
 import type { Field } from "../http2/hpack.ts"
+import { Pump } from "./pump.ts"
 
 /** A stream that was opened, and the connection it is on. */
 export interface Opened {
@@ -18,6 +19,9 @@ export interface Line {
   /** Cuts the line: running streams are reset, and no more can be opened. */
   readonly close: () => void
 }
+
+// gRPC's default for a peer that owes us a sign of life.
+const lingerMillis = 20_000
 
 /** The line was closed on this side. */
 export class LineClosed extends Error {
@@ -47,8 +51,6 @@ const connect = (host: string, port: number, left: () => void, ended: (session: 
   new Promise((resolve, reject) => {
     const socket = net.connect({ host, port })
     socket.setNoDelay(true)
-    let scheduled = false
-    let going = false
     let waiting: Array<() => void> = []
 
     const wake = () => {
@@ -57,57 +59,35 @@ const connect = (host: string, port: number, left: () => void, ended: (session: 
       for (const resume of woken) resume()
     }
     const leave = () => {
-      going = true
       left()
       wake()
     }
-    const flush = () => {
-      scheduled = false
-      for (let bytes = connection.take(); bytes.length > 0; bytes = connection.take()) {
-        if (!socket.write(bytes)) {
-          connection.setWritable(false)
-          break
-        }
-      }
-      if (connection.over || (going && connection.openStreams === 0)) socket.destroySoon()
-    }
-    const connection = clientConnection({
-      output: () => {
-        if (scheduled) return
-        scheduled = true
-        // All that is called in this turn leaves in one write.
-        queueMicrotask(flush)
-      },
-      goaway: leave,
-      room: wake,
-      failed: leave,
+    // Before the pump ends the streams: what is tried again at once goes to another connection.
+    socket.once("close", leave)
+    const pump: Pump<ResponseHandler> = new Pump({
+      socket,
+      connection: (output) => clientConnection({ output, goaway: leave, room: wake, failed: leave }),
+      role: "client",
+      linger: lingerMillis,
     })
+    // Behind the pump's: what is opened now isn't held up by what waited before.
+    socket.on("drain", wake)
     const session: Session = {
-      connection,
+      connection: pump.connection,
       room: () => new Promise<void>((resume) => waiting.push(resume)),
       close: () => socket.destroy(),
     }
 
     socket.once("connect", () => {
-      flush()
+      pump.flush()
       resolve(session)
-    })
-    socket.on("data", (chunk: Buffer) => {
-      connection.receive(chunk)
-      flush()
-    })
-    socket.on("drain", () => {
-      connection.setWritable(true)
-      flush()
     })
     socket.on("error", (error) => {
       leave()
       reject(new LineError(error.message, error))
     })
     socket.once("close", () => {
-      leave()
       ended(session)
-      connection.abandon()
       reject(new LineError("the connection was lost"))
     })
   })

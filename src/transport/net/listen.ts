@@ -5,37 +5,28 @@
 import * as http from "node:http"
 import * as net from "node:net"
 import * as tls from "node:tls"
-import { Data, Deferred, Duration, Effect, type Scope } from "effect"
+import { Data, Deferred, type Duration, Effect, type Scope } from "effect"
 import type { Peer } from "../../core/rpc/call.ts"
 import type { ServerConnection, ServerStream } from "../http2/handler.ts"
 import type { RequestHead } from "../http2/head.ts"
 import type { Limits } from "../http2/limits.ts"
-import { session } from "./session.ts"
+import { Session, type SessionOptions, sessionTimes } from "./session.ts"
+import { type TlsOptions, tlsFault, toServerOptions } from "./tls.ts"
 
-/** An address that can't be listened on. The message says which, why, and what to do. */
+/** An address that can't be listened on, or not with these options. The message says which, why, and what to do. */
 export class ListenError extends Data.TaggedError("ListenError")<{
   readonly address: string
   readonly message: string
   readonly cause: unknown
 }> {}
 
-/** Certificates, all of them in PEM. */
-export interface TlsOptions {
-  readonly key: string
-  readonly cert: string
-  /** Who signs clients' certificates. With it, a client without a certificate of theirs is turned away. */
-  readonly clientCa?: string
-}
-
-export interface ListenOptions {
+export interface ListenOptions extends SessionOptions {
   /** The address to bind, an IP or a name. Default: 127.0.0.1, this machine only. */
   readonly host?: string
   /** The port to bind; 0 for any free one. Default: 8080. */
   readonly port?: number
   /** How long running calls may go on once the scope closes, before they are interrupted. Default: 10 seconds. */
   readonly grace?: Duration.Input
-  /** How long a client may take for its first bytes, for HTTP/2's preface, and for a request's headers. Default: 30 seconds. */
-  readonly headersTimeout?: Duration.Input
   /** Default: no TLS. */
   readonly tls?: TlsOptions
   /** What one HTTP/2 connection may make us hold or do. */
@@ -86,22 +77,15 @@ const keepAliveMillis = 30_000
  */
 export const listen = Effect.fnUntraced(function* (
   handlers: Handlers,
-  {
-    host = "127.0.0.1",
-    port = 8080,
-    grace = "10 seconds",
-    headersTimeout = "30 seconds",
-    tls: secure,
-    limits,
-  }: ListenOptions,
+  { host = "127.0.0.1", port = 8080, grace = "10 seconds", tls: secure, limits, ...options }: ListenOptions,
 ): Effect.fn.Return<Listening, ListenError, Scope.Scope> {
   // Each open socket. One that hasn't said yet what it speaks carries nothing.
   const sockets = new Map<net.Socket, Carrier>()
   const closed = yield* Deferred.make<void>()
   let draining = false
 
-  const headersMillis = Duration.toMillis(headersTimeout)
-  const http1 = http1Carriers(handlers.http1, headersMillis, () => draining)
+  const times = sessionTimes(options)
+  const http1 = http1Carriers(handlers.http1, times.preface, () => draining)
 
   const accept = (socket: net.Socket) => {
     const silent = () => socket.destroy()
@@ -113,20 +97,20 @@ export const listen = Effect.fnUntraced(function* (
     // A peer that goes away without a word: "close" follows.
     socket.on("error", () => {})
     socket.setNoDelay(true)
-    socket.setTimeout(headersMillis, silent)
+    socket.setTimeout(times.preface, silent)
   }
 
   const carryHttp2 = (socket: net.Socket, first: Uint8Array) => {
     socket.setTimeout(0)
     const peer = peerOf(socket)
-    const opened = session(
+    const opened = new Session(
       socket,
-      first,
       (connection, stream, head) => handlers.http2(connection, stream, head, peer),
-      headersMillis,
+      times,
       limits,
     )
     sockets.set(socket, opened)
+    opened.receive(first)
   }
 
   const carryHttp1 = (socket: net.Socket) => {
@@ -158,8 +142,14 @@ export const listen = Effect.fnUntraced(function* (
     else carryHttp1(socket)
   }
 
+  const fault = secure === undefined ? undefined : tlsFault(secure)
+  if (fault !== undefined) {
+    const address = authority(host, port)
+    const message = `cannot listen on ${address}: tls.${fault.option} ${fault.message}`
+    return yield* new ListenError({ address, message, cause: fault })
+  }
   const server =
-    secure === undefined ? net.createServer(acceptPlain) : tls.createServer(tlsOptions(secure), acceptSecure)
+    secure === undefined ? net.createServer(acceptPlain) : tls.createServer(toServerOptions(secure), acceptSecure)
   // A handshake that fails is its client's trouble.
   server.on("tlsClientError", () => {})
   yield* Effect.callback<void, ListenError>((resume) => {
@@ -184,15 +174,6 @@ export const listen = Effect.fnUntraced(function* (
 
   const bound = server.address()
   return { host, port: typeof bound === "object" && bound !== null ? bound.port : port }
-})
-
-const tlsOptions = ({ key, cert, clientCa }: TlsOptions): tls.TlsOptions => ({
-  key,
-  cert,
-  ALPNProtocols: ["h2", "http/1.1"],
-  // RFC 9113, section 9.2.
-  minVersion: "TLSv1.2",
-  ...(clientCa === undefined ? {} : { ca: clientCa, requestCert: true, rejectUnauthorized: true }),
 })
 
 const peerOf = (socket: net.Socket): Peer => {

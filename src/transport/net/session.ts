@@ -1,93 +1,126 @@
 /**
- * A session: an HTTP/2 connection of a server on its socket. It moves bytes between the two, once a turn, and no faster
- * than either takes them.
+ * A session: an HTTP/2 connection of a server on its socket, from its preface to its end.
  */
 import type * as net from "node:net"
-import type { Accept } from "../http2/handler.ts"
+import { Duration } from "effect"
+import type { Accept, StreamHandler } from "../http2/handler.ts"
 import type { Limits } from "../http2/limits.ts"
 import { serverConnection } from "../http2/server.ts"
+import { Alarm } from "./alarm.ts"
+import { Keepalive, type KeepaliveOptions, type KeepaliveTimes, keepaliveTimes } from "./keepalive.ts"
+import { Lifetime, type LifetimeOptions, type LifetimeTimes, lifetimeTimes } from "./lifetime.ts"
+import { Pump } from "./pump.ts"
 
-export interface Session {
-  /** Tells the peer to begin no more calls, lets those that run end, and then closes the socket. */
-  readonly drain: () => void
-  /** Ends what runs with an answer that says so, and then closes the socket. */
-  readonly stop: () => void
+/** How long things may take on a connection, in milliseconds. */
+export interface SessionTimes {
+  /** The client's preface. */
+  readonly preface: number
+  readonly keepalive: KeepaliveTimes
+  readonly lifetime: LifetimeTimes
 }
 
-/** `prefaceMillis` is how long the peer may take for its preface; then the socket is closed. */
-export const session = (
-  socket: net.Socket,
-  first: Uint8Array,
-  accept: Accept,
-  prefaceMillis: number,
-  limits?: Partial<Limits>,
-): Session => {
-  let scheduled = false
-  let writable = true
-  let silence: NodeJS.Timeout | undefined = setTimeout(() => socket.destroy(), prefaceMillis)
-  let draining = false
+export interface SessionOptions {
+  /** How long a client may take for its first bytes, for HTTP/2's preface, and for a request's headers. Default: 30 seconds. */
+  readonly headersTimeout?: Duration.Input
+  /** When a client that says nothing is asked whether it is there. It is closed if it isn't. */
+  readonly keepalive?: KeepaliveOptions
+  /** How long an HTTP/2 connection lasts. */
+  readonly connection?: LifetimeOptions
+}
 
-  const setWritable = (to: boolean) => {
-    writable = to
-    connection.setWritable(to)
-  }
+export const sessionTimes = ({
+  headersTimeout = "30 seconds",
+  keepalive = {},
+  connection = {},
+}: SessionOptions): SessionTimes => ({
+  preface: Duration.toMillis(headersTimeout),
+  keepalive: keepaliveTimes(keepalive),
+  lifetime: lifetimeTimes(connection),
+})
 
-  const flush = () => {
-    scheduled = false
-    // What the socket doesn't take stays where it is counted; the last words are the socket's in any case.
-    while (writable || connection.over) {
-      const bytes = connection.take()
-      if (bytes.length === 0) break
-      if (!socket.write(bytes)) setWritable(false)
+// What a drain waits for a peer to answer: a round trip takes less on almost any network.
+const partingMillis = 1000
+
+export class Session {
+  private readonly socket: net.Socket
+  private readonly pump: Pump<StreamHandler>
+  private readonly keepalive: Keepalive
+  private readonly lifetime: Lifetime
+  private readonly alarm = new Alarm((now) => this.ring(now))
+  private readonly prefaceBy: number
+  // When a drain no longer waits for the peer.
+  private partingAt = Number.POSITIVE_INFINITY
+
+  constructor(socket: net.Socket, accept: Accept, times: SessionTimes, limits?: Partial<Limits>) {
+    const now = performance.now()
+    this.socket = socket
+    this.prefaceBy = now + times.preface
+    this.keepalive = new Keepalive(times.keepalive)
+    this.lifetime = new Lifetime(times.lifetime, now, Math.random())
+    const begin: Accept = (connection, stream, head) => {
+      this.lifetime.begin()
+      accept(connection, stream, head)
     }
-    // A peer that doesn't read what it asked for gets no more of our attention until it does.
-    if (connection.congested) socket.pause()
-    if (connection.over || (draining && connection.openStreams === 0 && writable)) socket.destroySoon()
+    this.pump = new Pump({
+      socket,
+      connection: (output) => serverConnection(begin, { output, failed: () => {} }, limits),
+      role: "server",
+      linger: times.keepalive.timeout,
+      flushed: () => this.rest(),
+    })
+    socket.once("close", () => this.alarm.clear())
+    this.alarm.set(this.next(now))
+    this.pump.flush()
   }
 
-  const connection = serverConnection(
-    accept,
-    {
-      output: () => {
-        if (scheduled) return
-        scheduled = true
-        // All that programs answer in this turn leaves in one write.
-        queueMicrotask(flush)
-      },
-      failed: () => {},
-    },
-    limits,
-  )
+  /** Takes in what was read from the socket before the session had it. */
+  receive(chunk: Uint8Array): void {
+    this.pump.receive(chunk)
+  }
 
-  const receive = (chunk: Uint8Array) => {
-    connection.receive(chunk)
-    if (silence !== undefined && connection.begun) {
-      clearTimeout(silence)
-      silence = undefined
+  /** Tells the peer to begin no more calls, lets those that run end, and then closes the socket. */
+  drain(): void {
+    this.pump.connection.drain()
+    this.partingAt = Math.min(this.partingAt, performance.now() + partingMillis)
+    this.alarm.set(this.partingAt)
+  }
+
+  /** Ends what runs with an answer that says so, and then closes the socket. */
+  stop(): void {
+    for (const stream of this.pump.connection.all()) stream.context?.stop()
+    this.pump.flush()
+  }
+
+  private rest(): void {
+    if (this.lifetime.busy && this.pump.connection.openStreams === 0) this.lifetime.rest(performance.now())
+  }
+
+  private ring(now: number): number {
+    const { connection, closing, heardAt } = this.pump
+    if (closing) return Number.POSITIVE_INFINITY
+    const alive = this.keepalive.due(now, heardAt)
+    const lasts = this.lifetime.due(now)
+    if (alive === "close" || lasts === "close" || (!connection.begun && now >= this.prefaceBy)) {
+      this.socket.destroy()
+      return Number.POSITIVE_INFINITY
     }
-    flush()
+    if (alive === "ping") connection.ping()
+    if (lasts === "drain") this.drain()
+    if (now >= this.partingAt) {
+      this.partingAt = Number.POSITIVE_INFINITY
+      connection.part()
+    }
+    return this.next(now)
   }
-  socket.on("data", receive)
-  socket.on("drain", () => {
-    setWritable(true)
-    socket.resume()
-    flush()
-  })
-  socket.once("close", () => {
-    clearTimeout(silence)
-    connection.abandon()
-  })
-  receive(first)
 
-  return {
-    stop: () => {
-      for (const stream of connection.all()) stream.context?.stop()
-      flush()
-    },
-    drain: () => {
-      draining = true
-      connection.drain()
-      flush()
-    },
+  /** When something may be due next. */
+  private next(now: number): number {
+    const { connection, heardAt } = this.pump
+    return Math.min(
+      connection.begun ? Number.POSITIVE_INFINITY : this.prefaceBy,
+      this.keepalive.next(now, heardAt),
+      this.lifetime.next(now),
+      this.partingAt,
+    )
   }
 }

@@ -11,6 +11,7 @@ import {
   block,
   data,
   eventsOf,
+  type Frame,
   fields,
   frames,
   headers,
@@ -19,6 +20,7 @@ import {
   requestFields,
   rstStream,
   settings,
+  type Victim,
   victim,
   windowUpdate,
 } from "./support.ts"
@@ -516,5 +518,35 @@ describe("a server's connection", () => {
       .filter(({ type }) => type === frameType.goaway)
       .map(({ payload }) => payload.readUInt32BE(0))
     assert.deepEqual(last, [0x7fff_ffff, 3])
+  })
+
+  const goaways = ({ sent }: Pick<Victim, "sent">) =>
+    sent.filter(({ type }) => type === frameType.goaway).map(({ payload }) => payload.readUInt32BE(0))
+  const pong = ({ payload }: Frame) => frame(frameType.ping, flag.ack, 0, payload)
+
+  test("that drains names its last stream when the PING of that is answered, and not an earlier one; and once", () => {
+    const server = types(headers(1, true))
+    server.connection.ping()
+    server.connection.drain()
+    server.connection.drain()
+    server.flush()
+    const [before, after, ...more] = server.sent.filter(({ type }) => type === frameType.ping)
+    assert.ok(before !== undefined && after !== undefined && more.length === 0)
+    server.send(pong(before))
+    assert.deepEqual(goaways(server), [0x7fff_ffff])
+    server.send(pong(after), pong(after))
+    assert.deepEqual(goaways(server), [0x7fff_ffff, 1])
+  })
+
+  test("that drains is done when it has named its last stream, without an answer too, and none is open", () => {
+    const server = types(headers(1, true))
+    server.connection.drain()
+    server.flush()
+    server.connection.part()
+    server.flush()
+    assert.deepEqual(goaways(server), [0x7fff_ffff, 1])
+    assert.equal(server.connection.done, false)
+    server.connection.sendHeaders(server.stream(1), fields({ ":status": "200" }), true)
+    assert.equal(server.connection.done, true)
   })
 })

@@ -88,4 +88,18 @@ describe("a port with TLS", () => {
       const admitted = yield* requests2(yield* session(server, client))(grpc, envelope(request999))
       assert.equal(admitted.trailers["grpc-status"], "0")
     }))
+
+  test("isn't opened with certificates that can't be served with, which is said with what to do", () =>
+    Effect.gen(function* () {
+      for (const [wrong, expected] of [
+        [{ cert: "no certificate" }, /tls\.cert is no certificate: give one in PEM/],
+        [{ key: "no key" }, /tls\.key is no private key: give one in PEM/],
+        [{ key: client.key }, /tls\.key is the key of another certificate/],
+        [{ clientCa: "no certificate" }, /tls\.clientCa is no certificate: give one in PEM/],
+      ] as const) {
+        const error = yield* Effect.flip(serve([], { port: 0, tls: { ...tls, ...wrong } }))
+        assert.match(error.message, /^cannot listen on 127\.0\.0\.1:0: /)
+        assert.match(error.message, expected)
+      }
+    }))
 })

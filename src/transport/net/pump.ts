@@ -1,0 +1,113 @@
+/**
+ * A pump: moves bytes between a connection and its socket, in either role, once a turn and no faster than either takes
+ * them.
+ */
+import type * as net from "node:net"
+import type { Connection } from "../http2/connection.ts"
+
+export interface PumpOptions<T> {
+  readonly socket: net.Socket
+  /** Makes the connection, given what it tells that bytes wait to be sent. */
+  readonly connection: (output: () => void) => Connection<T>
+  /**
+   * A server stops reading from a peer that leaves too much of its output lying; a client doesn't.
+   *
+   * What a server answers is its clients' doing: one that goes on calling and reads no answer would have it hold ever
+   * more. Data is no part of that, since it waits with its stream long before; so a client that keeps to our limits, and
+   * reads in the end, may well never be paused. And what a paused server waits for is the socket, not a frame: no
+   * WINDOW_UPDATE that it leaves unread could make its output shorter, only the peer's reading can.
+   *
+   * If both ends did so, each could wait for the other to read: hence a client always reads. What it sends it has
+   * begun itself, and it begins no more while too much of it waits (`Connection.open`); what a server may make it answer
+   * has a budget.
+   */
+  readonly role: "server" | "client"
+  /** How long the peer may take for the last bytes, which are few, before it is cut off: in milliseconds. */
+  readonly linger: number
+  /** What was to be done in this turn is done, and what there was to send is sent as far as it goes. */
+  readonly flushed?: () => void
+}
+
+export class Pump<T> {
+  readonly connection: Connection<T>
+  /** When the peer last gave a sign of life, by `performance.now`: it sent something, or took what it had left lying. */
+  heardAt = performance.now()
+  private readonly socket: net.Socket
+  private readonly role: "server" | "client"
+  private readonly linger: number
+  private readonly flushed: (() => void) | undefined
+  private scheduled = false
+  private writable = true
+  private ending = false
+  private cut: NodeJS.Timeout | undefined
+
+  constructor({ socket, connection, role, linger, flushed }: PumpOptions<T>) {
+    this.socket = socket
+    this.role = role
+    this.linger = linger
+    this.flushed = flushed
+    this.connection = connection(() => this.schedule())
+    socket.on("data", (chunk: Buffer) => this.receive(chunk))
+    socket.on("drain", () => this.resume())
+    socket.once("close", () => {
+      clearTimeout(this.cut)
+      this.connection.abandon()
+    })
+  }
+
+  /** True once the socket has been told to close when it has sent the last. */
+  get closing(): boolean {
+    return this.ending
+  }
+
+  /** Takes in what was read from the socket. */
+  receive(chunk: Uint8Array): void {
+    if (this.ending) return
+    this.heardAt = performance.now()
+    this.connection.receive(chunk)
+    this.flush()
+  }
+
+  /** Sends what there is to send as far as the socket takes it, and closes the socket once the connection is done. */
+  flush(): void {
+    const { connection, socket } = this
+    this.scheduled = false
+    if (this.ending) return
+    // What the socket doesn't take stays where it is counted; the last words are the socket's in any case.
+    while (this.writable || connection.over) {
+      const bytes = connection.take()
+      if (bytes.length === 0) break
+      if (!socket.write(bytes)) this.setWritable(false)
+    }
+    if (this.role === "server" && connection.congested) socket.pause()
+    if (connection.over || (connection.done && this.writable)) this.end()
+    this.flushed?.()
+  }
+
+  // All that is written in this turn leaves in one write.
+  private schedule(): void {
+    if (this.scheduled) return
+    this.scheduled = true
+    queueMicrotask(() => this.flush())
+  }
+
+  private resume(): void {
+    this.heardAt = performance.now()
+    this.setWritable(true)
+    this.socket.resume()
+    this.flush()
+  }
+
+  private setWritable(to: boolean): void {
+    this.writable = to
+    this.connection.setWritable(to)
+  }
+
+  private end(): void {
+    this.ending = true
+    this.socket.destroySoon()
+    // Not the socket's own timeout: Bun's doesn't come any more once a socket is ending.
+    this.cut = setTimeout(() => this.socket.destroy(), this.linger)
+    this.cut.unref()
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * TLS: a server's certificates, and what is wrong with them if they can't be served with.
+ */
+import { createPrivateKey, X509Certificate } from "node:crypto"
+import type * as tls from "node:tls"
+
+/** Certificates, all of them in PEM. */
+export interface TlsOptions {
+  /** The private key of `cert`, without a passphrase. */
+  readonly key: string
+  /** The server's certificate, and behind it those between it and who its clients trust. */
+  readonly cert: string
+  /** Who signs clients' certificates. With it, a client without a certificate of theirs is turned away. */
+  readonly clientCa?: string
+}
+
+export interface TlsFault {
+  readonly option: keyof TlsOptions
+  /** What is wrong with it and what to do, to be read behind the option's name. */
+  readonly message: string
+}
+
+/** What would keep clients from being served: found before they come, since Deno finds it only when one does. */
+export const tlsFault = ({ key, cert, clientCa }: TlsOptions): TlsFault | undefined => {
+  for (const [option, pem] of [
+    ["cert", cert],
+    ["clientCa", clientCa],
+  ] as const) {
+    if (pem !== undefined && attempt(() => new X509Certificate(pem)) === undefined) {
+      return { option, message: "is no certificate: give one in PEM, which has the line -----BEGIN CERTIFICATE-----" }
+    }
+  }
+  const secret = attempt(() => createPrivateKey(key))
+  if (secret === undefined) {
+    const message =
+      "is no private key: give one in PEM without a passphrase, which has the line -----BEGIN PRIVATE KEY-----"
+    return { option: "key", message }
+  }
+  return new X509Certificate(cert).checkPrivateKey(secret)
+    ? undefined
+    : { option: "key", message: "is the key of another certificate: give the one that belongs to this certificate" }
+}
+
+const attempt = <A>(make: () => A): A | undefined => {
+  try {
+    return make()
+  } catch {
+    return undefined
+  }
+}
+
+/** The options as the runtime takes them. */
+export const toServerOptions = ({ key, cert, clientCa }: TlsOptions): tls.TlsOptions => ({
+  key,
+  cert,
+  ALPNProtocols: ["h2", "http/1.1"],
+  // RFC 9113, section 9.2.
+  minVersion: "TLSv1.2",
+  ...(clientCa === undefined ? {} : { ca: clientCa, requestCert: true, rejectUnauthorized: true }),
+})
