@@ -206,4 +206,28 @@ describe("a server", () => {
       const { headers, trailers } = yield* request({ "content-type": "application/grpc" }, envelope(request999))
       assert.deepEqual([headers["x-lead"], trailers["grpc-status"]], ["1", "5"])
     }))
+
+  test("refuses gRPC over HTTP/1.1, which can't carry its status everywhere, and says what there is", () =>
+    Effect.gen(function* () {
+      const request = yield* http1(yield* start(pi))
+      const { status, headers, body } = yield* request({ "content-type": "application/grpc" }, envelope(request999))
+      assert.deepEqual([status, headers["grpc-status"]], [505, undefined])
+      assert.match(`${body}`, /HTTP\/2/)
+    }))
+
+  test("tells a client that waits for it to go on with its body, over HTTP/2", () =>
+    Effect.gen(function* () {
+      const session = yield* http2Session(yield* start(pi))
+      const status = yield* Effect.callback<number | undefined>((resume) => {
+        const stream = session.request({
+          ":method": "POST",
+          ":path": "/pi.PiCalculator/Calc",
+          ...json,
+          expect: "100-continue",
+        })
+        stream.once("continue", () => stream.end('{"n":999}'))
+        stream.once("response", (headers) => resume(Effect.succeed(headers[":status"])))
+      })
+      assert.equal(status, 200)
+    }))
 })

@@ -17,6 +17,7 @@ import { peerKey } from "./routes.ts"
 export const toNodeHandler =
   (routes: ReadonlyMap<string, UniversalHandler>): http.RequestListener =>
   (request, response) => {
+    if (isGrpc(request)) return refuseGrpc(response)
     const path = request.url?.split("?", 1)[0] ?? ""
     const handler = routes.get(path)
     if (handler === undefined) return fallback(path, request, response)
@@ -54,10 +55,25 @@ const read = (request: http.IncomingMessage, response: http.ServerResponse): Uni
   }
 }
 
+const contentTypeOf = (request: http.IncomingMessage): string => request.headers["content-type"] ?? ""
+
+const isGrpc = (request: http.IncomingMessage): boolean => {
+  const contentType = contentTypeOf(request)
+  return contentType.startsWith("application/grpc") && !contentType.startsWith("application/grpc-web")
+}
+
+// gRPC needs HTTP/2 (PROTOCOL-HTTP2): in HTTP/1.1 its status would be in trailers, which Bun doesn't send.
+const refuseGrpc = (response: http.ServerResponse): void => {
+  response.statusCode = 505
+  response.setHeader("content-type", "text/plain; charset=utf-8")
+  response.setHeader("connection", "close")
+  response.end("gRPC needs HTTP/2; over HTTP/1.1 there are gRPC-Web and Connect\n")
+}
+
 // gRPC-Web has a status of its own for a method that isn't there.
 const fallback = (path: string, request: http.IncomingMessage, response: http.ServerResponse): void => {
-  const contentType = request.headers["content-type"]
-  if (contentType?.startsWith("application/grpc") !== true) return answerNotFound(response)
+  const contentType = contentTypeOf(request)
+  if (!contentType.startsWith("application/grpc-web")) return answerNotFound(response)
   // The request's own: gRPC-Web reads no answer in gRPC's.
   response.setHeader("content-type", contentType)
   response.setHeader("grpc-status", "12")

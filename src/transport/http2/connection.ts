@@ -37,6 +37,7 @@ import {
   type Settings,
   settingsAck,
   settingsFrame,
+  smallestHeaderTableSize,
 } from "./settings.ts"
 import { type Event, event, illegal, next, state } from "./states.ts"
 import { Stream } from "./stream.ts"
@@ -580,7 +581,7 @@ export class Connection<T> {
         throw new ConnectionError(errorCode.flowControlError, "INITIAL_WINDOW_SIZE opens a window too far")
       }
     }
-    this.sender.configure(this.remote)
+    this.sender.configure(this.remote, smallestHeaderTableSize(bytes, start, end))
     this.sender.out.append(settingsAck)
     this.events.settings(this.remote)
     this.wrote()

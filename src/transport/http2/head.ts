@@ -16,6 +16,8 @@ export interface RequestHead {
   readonly fields: ReadonlyArray<Field>
   /** How long the body says it is; -1 if it doesn't. */
   readonly contentLength: number
+  /** True if the client holds its body back until it is told to go on (RFC 9110, section 10.1.1). */
+  readonly expectsContinue: boolean
 }
 
 export interface ResponseHead {
@@ -132,7 +134,15 @@ const requestHead = (all: ReadonlyArray<Field>): RequestHead | Malformed => {
   if (fields instanceof Malformed) return fields
   const contentLength = contentLengthOf(fields)
   if (contentLength === undefined) return new Malformed("content-length is no length")
-  return { method, scheme: scheme ?? "", path: path ?? "", authority: authority ?? "", fields, contentLength }
+  return {
+    method,
+    scheme: scheme ?? "",
+    path: path ?? "",
+    authority: authority ?? "",
+    fields,
+    contentLength,
+    expectsContinue: fields.some(({ name, value }) => name === "expect" && value.toLowerCase() === "100-continue"),
+  }
 }
 
 export const parseResponseHead = (all: ReadonlyArray<Field>): ResponseHead | Malformed => {

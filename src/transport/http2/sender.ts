@@ -31,10 +31,11 @@ export class Sender<T> {
     this.drained = drained
   }
 
-  /** Obeys the peer's settings. */
-  configure({ maxFrameSize, headerTableSize }: Settings): void {
+  /** Obeys the peer's settings, and a smaller table that the peer has asked for on the way to them. */
+  configure({ maxFrameSize, headerTableSize }: Settings, smallestHeaderTableSize: number): void {
     // Larger frames would let one stream fill the output, and others wait, for as long as it likes.
     this.maxFrameSize = Math.min(maxFrameSize, largestFrame)
+    this.encoder.setMaxTableSize(Math.min(smallestHeaderTableSize, headerTableSize))
     this.encoder.setMaxTableSize(headerTableSize)
   }
 

@@ -14,6 +14,8 @@ export interface SocketSide {
   readonly failed: (error: ConnectionError) => void
 }
 
+const goOn = Object.freeze([{ name: ":status", value: "100" }])
+
 export const serverConnection = (
   accept: Accept,
   socket: SocketSide,
@@ -23,7 +25,9 @@ export const serverConnection = (
     {
       head: (stream, head) => {
         // A server's connection parses requests only.
-        if ("method" in head) accept(connection, stream, head)
+        if (!("method" in head)) return
+        if (head.expectsContinue) connection.sendHeaders(stream, goOn, false)
+        accept(connection, stream, head)
       },
       headTooLong: (stream) => {
         stream.context = answered(connection, stream)

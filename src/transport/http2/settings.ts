@@ -82,6 +82,18 @@ export const readSettings = (bytes: Uint8Array, start: number, end: number, befo
   return settings
 }
 
+/**
+ * The smallest HEADER_TABLE_SIZE among those that a SETTINGS frame's payload names; infinite if it names none. An encoder
+ * must let its peer see that its table was as small as that (RFC 7541, section 4.2).
+ */
+export const smallestHeaderTableSize = (bytes: Uint8Array, start: number, end: number): number => {
+  let smallest = Number.POSITIVE_INFINITY
+  for (let at = start; at < end; at += entryLength) {
+    if (readUint16(bytes, at) === identifier.headerTableSize) smallest = Math.min(smallest, readUint32(bytes, at + 2))
+  }
+  return smallest
+}
+
 /** The SETTINGS frame that says where settings differ from the defaults. */
 export const settingsFrame = (settings: Settings): Uint8Array => {
   const entries: Array<readonly [number, number]> = []

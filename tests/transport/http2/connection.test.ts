@@ -318,6 +318,17 @@ describe("a server's connection", () => {
     )
   })
 
+  test("shows the client that its table was as small as the client has said in between", () => {
+    const server = victim(
+      {},
+      { head: (stream) => server.connection.sendHeaders(stream, fields({ ":status": "200" }), true) },
+    )
+    server.send(settings([1, 0], [1, 4096]), headers(1, true))
+    const [answer] = server.sent.filter(({ type }) => type === frameType.headers)
+    // Size 0, size 4096 (RFC 7541, section 6.3), and :status 200 out of the static table.
+    assert.deepEqual([...(answer?.payload ?? [])], [0x20, 0x3f, 0xe1, 0x1f, 0x88])
+  })
+
   const length = (value: string) => block([...requestFields, ...fields({ "content-length": value })])
   for (const [given, said, fits] of [
     [5, "5", true],

@@ -57,7 +57,21 @@ describe("a request", () => {
       authority: "localhost",
       fields,
       contentLength: -1,
+      expectsContinue: false,
     })
+  })
+
+  test("is the very same for the very same list, if that is frozen", () => {
+    const frozen = Object.freeze(list(...request))
+    assert.equal(parseRequestHead(frozen), parseRequestHead(frozen))
+    assert.ok(Object.isFrozen(parseRequestHead(frozen)))
+    const changing = list(...request)
+    assert.notEqual(parseRequestHead(changing), parseRequestHead(changing))
+  })
+
+  test("says whether it waits to be told to go on", () => {
+    const parsed = parseRequestHead(list(...request, ["expect", "100-Continue"]))
+    assert.ok(!(parsed instanceof Malformed) && parsed.expectsContinue)
   })
 
   test("may go without an authority; CONNECT has nothing but one", () => {

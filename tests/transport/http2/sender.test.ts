@@ -70,7 +70,7 @@ describe("the sender", () => {
       fc.property(fc.array(command, { maxLength: 60 }), fc.nat(1000), fc.nat(3000), (commands, window, whole) => {
         const drained: Array<Stream<Model>> = []
         const sender = new Sender<Model>(maxOutput, (stream) => drained.push(stream))
-        sender.configure({ ...defaultSettings, maxFrameSize })
+        sender.configure({ ...defaultSettings, maxFrameSize }, Number.POSITIVE_INFINITY)
         sender.window.size = whole
         let credit = whole
         const models = [1, 3, 5, 7].map((id) => new Model(id, window))
