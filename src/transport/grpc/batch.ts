@@ -71,7 +71,8 @@ const maxLength = 2 ** 28 - 1
 export const decodeBatch = (message: DescMessage, envelopes: Uint8Array): ReadonlyArray<unknown> | undefined => {
   const batch = batchOf(message)
   if (batch === undefined) return undefined
-  const bytes = envelopes.slice()
+  // Not `slice`, which is no copy of a Buffer.
+  const bytes = new Uint8Array(envelopes)
   let count = 0
   for (let at = 0; at < bytes.length; count++) {
     const length = readLength(bytes, at)

@@ -1,43 +1,166 @@
 /**
- * The requests of a streaming call: what has arrived, until the program pulls it.
+ * The requests of a call: the bytes of its body become messages, and wait until the program takes them.
  */
+import type { DescMessage } from "@bufbuild/protobuf"
 import { Cause, Effect, type Pull, Stream } from "effect"
-import type { RpcError } from "../../core/rpc/error.ts"
+import type { Encoding } from "../../core/rpc/compression.ts"
+import { RpcError } from "../../core/rpc/error.ts"
+import { mapReady } from "../../core/rpc/ready.ts"
+import type { Codec } from "./codec.ts"
+import { EnvelopeReader, envelopeLength, type MessageSink, readLength } from "./envelope.ts"
+
+export interface RequestsOptions {
+  readonly desc: DescMessage
+  readonly codec: Codec
+  /** What messages may be compressed with; `undefined` for not at all. */
+  readonly encoding: Encoding | undefined
+  /** How long a message may be, before and after it is decompressed. */
+  readonly maxBytes: number
+  /** True for a method that takes a stream, false for one that takes one request. */
+  readonly streaming: boolean
+  /** Called when so many bytes have been taken in, for the window to open again. */
+  readonly taken: (length: number) => void
+}
 
 type Messages = readonly [unknown, ...Array<unknown>]
 type Next = Pull.Pull<Messages, RpcError>
 
 const isFilled = (messages: ReadonlyArray<unknown>): messages is Messages => messages.length > 0
 
+// Where messages may be compressed, each waits as an effect, so that they are decompressed as they are pulled.
+const effect = (message: unknown) => message as Effect.Effect<unknown, RpcError>
+
 /**
- * A queue without a bound of its own: the flow-control windows bound it, since `taken` opens them again only when the
- * program has pulled. All that arrived since the last pull is one array.
+ * A queue without a bound of its own: the flow-control windows bound it, since bytes count as taken only when the program
+ * has pulled what came of them. All that arrived since the last pull is one array.
  */
-export class Requests {
+export class Requests implements MessageSink {
+  private readonly options: RequestsOptions
+  private readonly reader: EnvelopeReader
+  private untaken = 0
   private arrived: Array<unknown> = []
   private ended: Next | undefined
   private resume: ((next: Next) => void) | undefined
-  private readonly taken: () => void
 
-  /** `taken` is called when the program has taken all that arrived. */
-  constructor(taken: () => void) {
-    this.taken = taken
+  constructor(options: RequestsOptions) {
+    this.options = options
+    this.reader = new EnvelopeReader(options.maxBytes, this)
   }
 
-  get empty(): boolean {
-    return this.arrived.length === 0
+  // ---- The body
+
+  /** Reads a piece of the body. Throws an `RpcError` for what is no request of the method. */
+  read(bytes: Uint8Array, start: number, end: number): void {
+    this.untaken += end - start
+    this.reader.read(bytes, start, end)
+    if (this.options.streaming) this.flush()
+    // A message that isn't whole yet must not wait for a window that only its rest would open.
+    if (!this.options.streaming || this.arrived.length === 0) this.take()
   }
 
-  push(message: unknown): void {
+  /** Says that the body has ended. Throws an `RpcError` if it may not end here. */
+  end(): void {
+    if (!this.reader.complete) {
+      throw new RpcError({ code: "invalid_argument", message: "the request ends within a message" })
+    }
+    if (this.options.streaming) {
+      this.ended ??= Cause.done()
+      this.flush()
+    } else if (this.arrived.length === 0) {
+      throw new RpcError({ code: "unimplemented", message: "missing input message: the request has none" })
+    }
+  }
+
+  messages(bytes: Uint8Array, start: number, end: number, count: number): void {
+    const { encoding, streaming } = this.options
+    if (streaming && encoding === undefined && count > 1) {
+      const all = this.decodeBatch(bytes.subarray(start, end))
+      if (all !== undefined) {
+        for (const message of all) this.arrived.push(message)
+        return
+      }
+    }
+    for (let at = start; at < end; ) {
+      const from = at + envelopeLength
+      at = from + readLength(bytes, at)
+      // The bytes are the socket's: what isn't decoded now is copied.
+      this.push(
+        encoding === undefined
+          ? this.decode(bytes.subarray(from, at))
+          : this.decodeLater(Effect.succeed(bytes.slice(from, at))),
+      )
+    }
+  }
+
+  compressed(bytes: Uint8Array, start: number, end: number): void {
+    const { encoding, maxBytes } = this.options
+    if (encoding === undefined) {
+      throw new RpcError({ code: "internal", message: "protocol error: a message is compressed, with nothing named" })
+    }
+    this.push(this.decodeLater(encoding.decompress(bytes.slice(start, end), maxBytes)))
+  }
+
+  private push(message: unknown): void {
+    if (!this.options.streaming && this.arrived.length > 0) {
+      throw new RpcError({ code: "unimplemented", message: "received extra input message: the method takes one" })
+    }
     this.arrived.push(message)
   }
 
-  pushAll(messages: ReadonlyArray<unknown>): void {
-    for (const message of messages) this.arrived.push(message)
+  private decode(bytes: Uint8Array): unknown {
+    const { codec, desc } = this.options
+    try {
+      return codec.decode(desc, bytes)
+    } catch (cause) {
+      throw new RpcError({ code: "internal", message: `the request is no ${desc.typeName}`, cause })
+    }
   }
 
-  /** Hands what was pushed to a program that waits for it: once for all messages of a piece of the body. */
-  flush(): void {
+  private decodeLater(plain: Effect.Effect<Uint8Array, RpcError>): Effect.Effect<unknown, RpcError> {
+    return Effect.flatMap(plain, (message) =>
+      Effect.try({ try: () => this.decode(message), catch: (error) => error as RpcError }),
+    )
+  }
+
+  /** The messages of whole envelopes; `undefined` where only one by one can tell those at fault from the others. */
+  private decodeBatch(envelopes: Uint8Array): ReadonlyArray<unknown> | undefined {
+    const { codec, desc } = this.options
+    try {
+      return codec.batch?.decode(desc, envelopes)
+    } catch {
+      return undefined
+    }
+  }
+
+  // ---- The program
+
+  /** The request of a method that takes one, once the body has ended. */
+  get one(): Effect.Effect<unknown, RpcError> {
+    const [message] = this.arrived
+    return this.options.encoding === undefined ? Effect.succeed(message) : effect(message)
+  }
+
+  /** The requests of a method that takes a stream. */
+  get stream(): Stream.Stream<unknown, RpcError> {
+    const arrived = Stream.fromPull(
+      Effect.succeed(
+        Effect.suspend(
+          () =>
+            this.next() ??
+            Effect.callback<Messages, RpcError | Cause.Done>((resume) => {
+              this.resume = resume
+              return Effect.sync(() => {
+                this.resume = undefined
+              })
+            }),
+        ),
+      ),
+    )
+    return this.options.encoding === undefined ? arrived : mapReady(effect)(arrived)
+  }
+
+  /** Hands what has arrived to a program that waits for it. */
+  private flush(): void {
     const { resume } = this
     if (resume === undefined) return
     const next = this.next()
@@ -46,31 +169,17 @@ export class Requests {
     resume(next)
   }
 
-  end(): void {
-    this.ended ??= Cause.done()
-    this.flush()
-  }
-
   private next(): Next | undefined {
     const { arrived } = this
     if (!isFilled(arrived)) return this.ended
     this.arrived = []
-    this.taken()
+    this.take()
     return Effect.succeed(arrived)
   }
 
-  readonly stream: Stream.Stream<unknown, RpcError> = Stream.fromPull(
-    Effect.succeed(
-      Effect.suspend(
-        () =>
-          this.next() ??
-          Effect.callback<Messages, RpcError | Cause.Done>((resume) => {
-            this.resume = resume
-            return Effect.sync(() => {
-              this.resume = undefined
-            })
-          }),
-      ),
-    ),
-  )
+  private take(): void {
+    const { untaken } = this
+    this.untaken = 0
+    if (untaken > 0) this.options.taken(untaken)
+  }
 }

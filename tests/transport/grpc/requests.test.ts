@@ -1,67 +1,142 @@
 import assert from "node:assert/strict"
 import { describe } from "node:test"
+import { create, createRegistry, toBinary } from "@bufbuild/protobuf"
 import { Effect, Fiber, Stream } from "effect"
-import { Requests } from "../../../src/transport/grpc/requests.ts"
+import { RpcError } from "../../../src/core/rpc/error.ts"
+import { PiRequestSchema } from "../../../src/transport/gen/pi_pb.ts"
+import { codecOf } from "../../../src/transport/grpc/codec.ts"
+import { Requests, type RequestsOptions } from "../../../src/transport/grpc/requests.ts"
+import { gzip } from "../../../src/transport/layers/compression.ts"
 import { test } from "../../effect.ts"
+import { envelope } from "../support.ts"
 
-const open = () => {
+const codec = codecOf("application/grpc", createRegistry())
+assert.ok(codec)
+
+const open = (options: Partial<RequestsOptions> = {}) => {
   const seen = { taken: 0 }
-  const requests = new Requests(() => {
-    seen.taken += 1
+  const requests = new Requests({
+    desc: PiRequestSchema,
+    codec,
+    encoding: undefined,
+    maxBytes: 1 << 20,
+    streaming: true,
+    taken: (length) => {
+      seen.taken += length
+    },
+    ...options,
   })
-  return { requests, seen }
+  return { requests, seen, read: (bytes: Uint8Array) => requests.read(bytes, 0, bytes.length) }
 }
+
+const encoded = (n: number) => toBinary(PiRequestSchema, create(PiRequestSchema, { n }))
+const body = (...numbers: ReadonlyArray<number>) => Buffer.concat(numbers.map((n) => envelope(encoded(n))))
+const malformed = envelope(new Uint8Array([0x08]))
+
+const numbers = (messages: ReadonlyArray<unknown>) => messages.map((message) => Reflect.get(Object(message), "n"))
+
+const refused = (code: RpcError["code"], message: RegExp) => (error: unknown) =>
+  error instanceof RpcError && error.code === code && message.test(error.message)
 
 describe("the requests of a call", () => {
   test("are a stream of all that came, before it was pulled and after, in order", () =>
     Effect.gen(function* () {
-      const { requests } = open()
-      for (const message of [1, 2]) requests.push(message)
+      const { requests, read } = open()
+      read(body(1, 2))
       const all = yield* Effect.forkChild(Stream.runCollect(requests.stream))
       yield* Effect.yieldNow
-      for (const message of [3, 4]) {
-        requests.push(message)
-        requests.flush()
+      for (const n of [3, 4]) {
+        read(body(n))
         yield* Effect.yieldNow
       }
-      requests.push(5)
+      read(body(5))
       requests.end()
-      assert.deepEqual(yield* Fiber.join(all), [1, 2, 3, 4, 5])
+      assert.deepEqual(numbers(yield* Fiber.join(all)), [1, 2, 3, 4, 5])
     }))
 
-  test("that came together are one array, and are taken when it is pulled", () =>
+  test("that came together are one array, and their bytes are taken when it is pulled", () =>
     Effect.gen(function* () {
-      const { requests, seen } = open()
-      for (const message of [1, 2, 3]) requests.push(message)
-      requests.flush()
-      assert.ok(!requests.empty)
+      const { requests, seen, read } = open()
+      read(body(1, 2, 3))
       assert.equal(seen.taken, 0)
       requests.end()
       const arrays = yield* Stream.runCollect(Stream.chunks(requests.stream))
-      assert.deepEqual(arrays, [[1, 2, 3]])
-      assert.ok(requests.empty)
-      assert.equal(seen.taken, 1)
+      assert.deepEqual(arrays.map(numbers), [[1, 2, 3]])
+      assert.equal(seen.taken, body(1, 2, 3).length)
     }))
 
   test("reach a program that waits for them in the turn in which they come", () =>
     Effect.gen(function* () {
-      const { requests } = open()
+      const { requests, read } = open()
       const got: Array<unknown> = []
       yield* Effect.forkChild(Stream.runForEach(requests.stream, (message) => Effect.sync(() => got.push(message))))
       yield* Effect.yieldNow
-      requests.push(1)
-      requests.flush()
-      assert.deepEqual(got, [1])
+      read(body(1))
+      assert.deepEqual(numbers(got), [1])
     }))
 
   test("may be left by their program: what comes later waits for nobody", () =>
     Effect.gen(function* () {
-      const { requests } = open()
+      const { requests, seen, read } = open()
       const fiber = yield* Effect.forkChild(Stream.runDrain(requests.stream))
       yield* Effect.yieldNow
       yield* Fiber.interrupt(fiber)
-      requests.push(1)
-      requests.flush()
-      assert.ok(!requests.empty)
+      read(body(1))
+      assert.equal(seen.taken, 0)
+    }))
+
+  test("open the window for a message that isn't whole yet: only its rest could", () =>
+    Effect.sync(() => {
+      const { seen, read } = open()
+      read(body(1).subarray(0, 6))
+      assert.equal(seen.taken, 6)
+    }))
+
+  test("that are well-formed come before one that isn't, however many came at once", () =>
+    Effect.gen(function* () {
+      const { requests, read } = open()
+      assert.throws(() => read(Buffer.concat([body(1, 2), malformed, body(3)])), refused("internal", /no pi.PiRequest/))
+      requests.end()
+      assert.deepEqual(numbers(yield* Stream.runCollect(requests.stream)), [1, 2])
+    }))
+
+  test("are decompressed when they are pulled, those that were compressed", () =>
+    Effect.gen(function* () {
+      const { requests, read } = open({ encoding: gzip })
+      read(envelope(yield* gzip.compress(encoded(1)), 1))
+      read(Buffer.concat([body(2, 3), envelope(yield* gzip.compress(encoded(4)), 1), malformed]))
+      requests.end()
+      const got: Array<unknown> = []
+      const each = Stream.runForEach(requests.stream, (message) => Effect.sync(() => got.push(message)))
+      assert.ok(refused("internal", /no pi.PiRequest/)(yield* Effect.flip(each)))
+      assert.deepEqual(numbers(got), [1, 2, 3, 4])
+    }))
+
+  test("are one where the method takes one, compressed or not", () =>
+    Effect.gen(function* () {
+      for (const encoding of [undefined, gzip]) {
+        const { requests, seen, read } = open({ streaming: false, encoding })
+        read(encoding === undefined ? body(7) : envelope(yield* gzip.compress(encoded(7)), 1))
+        assert.ok(seen.taken > 0)
+        requests.end()
+        assert.deepEqual(numbers([yield* requests.one]), [7])
+      }
+    }))
+
+  test("are refused where they are more or fewer than the method takes, or end in the middle", () =>
+    Effect.sync(() => {
+      const extra = refused("unimplemented", /extra input message/)
+      const one = { streaming: false }
+      assert.throws(() => open(one).read(body(1, 2)), extra)
+      const { read } = open(one)
+      read(body(1))
+      assert.throws(() => read(body(2)), extra)
+      assert.throws(() => open(one).requests.end(), refused("unimplemented", /missing input message/))
+      for (const streaming of [true, false]) {
+        const { requests, read } = open({ streaming })
+        read(body(1).subarray(0, 3))
+        assert.throws(() => requests.end(), refused("invalid_argument", /within a message/))
+      }
+      assert.throws(() => open().read(envelope(encoded(1), 1)), refused("internal", /nothing named/))
     }))
 })

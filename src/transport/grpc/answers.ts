@@ -1,0 +1,123 @@
+/**
+ * The answers of a call: messages become envelopes, compressed where that is agreed and worth it, and go out no faster
+ * than the client takes them.
+ */
+import type { DescMessage } from "@bufbuild/protobuf"
+import { Effect, Exit } from "effect"
+import type { Encoding } from "../../core/rpc/compression.ts"
+import { RpcError } from "../../core/rpc/error.ts"
+import type { Codec } from "./codec.ts"
+import { envelopeLength, writeEnvelope } from "./envelope.ts"
+
+export interface AnswersOptions {
+  readonly desc: DescMessage
+  readonly codec: Codec
+  /** What messages may be compressed with; `undefined` for not at all. */
+  readonly encoding: Encoding | undefined
+  /** Messages below this many bytes are sent as they are. */
+  readonly minBytes: number
+  /** How long a message may be before it is compressed. */
+  readonly maxBytes: number
+  /** Sends bytes of the body. False if some of them wait: then `drained` has to be called when more is welcome. */
+  readonly send: (bytes: Uint8Array) => boolean
+}
+
+// Milliseconds that a stream may go on before it is the others' turn.
+const longestTurn = 4
+// Bytes that answers encoded at once should have, and how many there may be.
+const largestBatch = 32_768
+const mostAtOnce = 128
+
+export class Answers {
+  private readonly options: AnswersOptions
+  private resume: (() => void) | undefined
+  // How many are encoded at once, and since when the program has had its turn.
+  private atOnce = 1
+  private turn = 0
+
+  constructor(options: AnswersOptions) {
+    this.options = options
+  }
+
+  /** An answer in its envelope. What can't be encoded throws: a defect of the program. */
+  encode(answer: unknown): Effect.Effect<Uint8Array, RpcError> {
+    const { desc, codec, encoding, minBytes, maxBytes } = this.options
+    const plain = codec.encode(desc, answer)
+    const { length } = plain
+    if (length > maxBytes) {
+      const message = `an answer of ${length} bytes is over the limit of ${maxBytes}`
+      return Effect.fail(new RpcError({ code: "resource_exhausted", message }))
+    }
+    return encoding === undefined || length < minBytes
+      ? Effect.succeed(envelop(plain, false))
+      : Effect.map(encoding.compress(plain), (bytes) => envelop(bytes, true))
+  }
+
+  /** Sends answers, and waits where the client is slow to take them, or others have waited long enough for their turn. */
+  emit(answers: ReadonlyArray<unknown>, from = 0): Effect.Effect<void, RpcError> {
+    for (let at = from; at < answers.length; ) {
+      const to = Math.min(at + this.atOnce, answers.length)
+      const batch = to - at > 1 ? this.encodeBatch(answers.slice(at, to)) : undefined
+      const behind = batch === undefined ? at + 1 : to
+      const bytes = batch ?? encodedOf(this.encode(answers[at]))
+      if (!(bytes instanceof Uint8Array)) {
+        return Effect.flatMap(bytes, (encoded) =>
+          this.options.send(encoded) ? this.emit(answers, behind) : this.wait(answers, behind),
+        )
+      }
+      this.adapt(behind - at, bytes.length)
+      if (!this.options.send(bytes)) return this.wait(answers, behind)
+      at = behind
+    }
+    const now = performance.now()
+    if (now - this.turn < longestTurn) return Effect.void
+    this.turn = now
+    return Effect.yieldNow
+  }
+
+  /** What waited is on its way. */
+  drained(): void {
+    const { resume } = this
+    this.resume = undefined
+    resume?.()
+  }
+
+  /** Goes on with the answers from `from` on when what was sent before is on its way. */
+  private wait(answers: ReadonlyArray<unknown>, from: number): Effect.Effect<void, RpcError> {
+    const drained = Effect.callback<void>((resume) => {
+      this.resume = () => resume(Effect.void)
+    })
+    return Effect.flatMap(drained, () => {
+      this.turn = performance.now()
+      return this.emit(answers, from)
+    })
+  }
+
+  /** Takes as many at once as make a few frames, by those before them: what is encoded and can't be sent yet is held. */
+  private adapt(count: number, bytes: number): void {
+    const fitting = Math.floor((largestBatch * count) / bytes)
+    this.atOnce = Math.max(1, Math.min(fitting, 2 * this.atOnce, mostAtOnce))
+  }
+
+  /** Answers in their envelopes; `undefined` where they have to be encoded one by one, to be compressed or refused. */
+  private encodeBatch(answers: ReadonlyArray<unknown>): Uint8Array | undefined {
+    const { desc, codec, encoding, minBytes, maxBytes } = this.options
+    try {
+      return codec.batch?.encode(desc, answers, encoding === undefined ? maxBytes : Math.min(maxBytes, minBytes - 1))
+    } catch {
+      this.atOnce = 1
+      return undefined
+    }
+  }
+}
+
+/** The bytes that are ready already, or the effect that gives them. */
+const encodedOf = (one: Effect.Effect<Uint8Array, RpcError>): Uint8Array | Effect.Effect<Uint8Array, RpcError> =>
+  // An effect that is an exit has its types.
+  Exit.isExit(one) && Exit.isSuccess(one) ? (one.value as Uint8Array) : one
+
+const envelop = (message: Uint8Array, compressed: boolean): Uint8Array => {
+  const bytes = new Uint8Array(envelopeLength + message.length)
+  bytes.set(message, writeEnvelope(bytes, 0, message.length, compressed))
+  return bytes
+}
