@@ -18,4 +18,5 @@ const program = Effect.gen(function* () {
   return yield* Effect.never
 })
 
+process.on("SIGTERM", () => process.exit(0))
 Effect.runFork(Effect.scoped(program))

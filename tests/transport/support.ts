@@ -110,11 +110,14 @@ export interface Wire {
   readonly receive: <A>(read: (received: Buffer) => A | undefined) => Effect.Effect<A, Error>
   /** Waits until the other side has closed, and gives all that arrived. */
   readonly closed: Effect.Effect<Buffer>
+  /** Goes on reading, and keeps nothing of it. */
+  readonly drop: () => void
 }
 
 export const wire = ({ host, port }: Address) =>
   Effect.gen(function* () {
     let received = Buffer.alloc(0)
+    let dropping = false
     const closed = yield* Deferred.make<Buffer>()
     const readers = new Set<() => void>()
     const socket = yield* Effect.acquireRelease(
@@ -125,6 +128,7 @@ export const wire = ({ host, port }: Address) =>
       (open) => Effect.sync(() => open.destroy()),
     )
     socket.on("data", (chunk: Buffer) => {
+      if (dropping) return
       received = Buffer.concat([received, chunk])
       for (const reader of readers) reader()
     })
@@ -151,6 +155,9 @@ export const wire = ({ host, port }: Address) =>
           return Effect.sync(() => readers.delete(reader))
         }),
       closed: Deferred.await(closed),
+      drop: () => {
+        dropping = true
+      },
     }
     return self
   })

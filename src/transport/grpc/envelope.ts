@@ -82,8 +82,9 @@ export class EnvelopeReader {
     const needed = this.partialLength + to - from
     const wanted = Math.max(envelopeLength + length, needed)
     if (this.partial === undefined || this.partial.length < needed) {
-      // What the message says it will be is reserved only as it comes: the saying alone costs us nothing.
-      const capacity = Math.min(wanted, Math.max(needed * 2, 1024))
+      // What the message says it will be is reserved only as it comes: the saying alone costs us nothing. Five times what
+      // has come makes one buffer of most that come in frames of 16 KiB, and each larger one is a copy.
+      const capacity = Math.min(wanted, Math.max(needed * 5, 1024))
       const larger = new Uint8Array(Math.max(capacity, needed))
       if (this.partial !== undefined) larger.set(this.partial.subarray(0, this.partialLength))
       this.partial = larger

@@ -5,16 +5,36 @@
  * none.
  */
 
-const initialCapacity = 4096
-// From this size on the buffer itself is given away instead of a copy.
-const handOverFrom = 32_768
+// A turn's answers fit in a small buffer, and are copied out of it. A large one is given away as it is, and comes back
+// when the socket has sent it: to get that much memory anew takes longer than to fill it.
+const small = 32_768
+const large = 384 * 1024
 
 const none = new Uint8Array(0)
 
-// Buffers that nobody has on loan. A connection gives its own back in the turn it took it in, unless its socket is full;
-// so a few serve all of them.
-const spare: Array<Uint8Array> = []
-const maxSpare = 16
+/** Buffers of a size that nobody has on loan; a few serve all connections. */
+class Pool {
+  private readonly size: number
+  private readonly most: number
+  private readonly spare: Array<Uint8Array> = []
+
+  constructor(size: number, most: number) {
+    this.size = size
+    this.most = most
+  }
+
+  lend(): Uint8Array {
+    return this.spare.pop() ?? new Uint8Array(this.size)
+  }
+
+  giveBack(bytes: Uint8Array): void {
+    if (bytes.length === this.size && this.spare.length < this.most) this.spare.push(bytes)
+  }
+}
+
+// A connection gives a small buffer back in the turn it took it in, unless its socket is full.
+const smallOnes = new Pool(small, 16)
+const largeOnes = new Pool(large, 16)
 
 export class Output {
   bytes: Uint8Array = none
@@ -32,25 +52,27 @@ export class Output {
     this.length += bytes.length
   }
 
-  /** All that was written, for the caller to keep; the buffer is empty then. */
+  /** All that was written; the buffer is empty then. Whoever has sent it may `giveBack` it. */
   take(): Uint8Array {
     const { bytes, length } = this
-    if (bytes.length === 0) return none
+    if (length === 0) return none
     this.length = 0
     this.bytes = none
-    if (length >= handOverFrom) return bytes.subarray(0, length)
-    if (spare.length < maxSpare && bytes.length <= handOverFrom) spare.push(bytes)
-    return bytes.slice(0, length)
+    if (bytes.length > small) return bytes.subarray(0, length)
+    const taken = bytes.slice(0, length)
+    smallOnes.giveBack(bytes)
+    return taken
+  }
+
+  /** Takes back what `take` gave, once nobody reads it any more. */
+  static giveBack(taken: Uint8Array): void {
+    if (taken.buffer.byteLength === large) largeOnes.giveBack(new Uint8Array(taken.buffer))
   }
 
   private grow(needed: number): void {
-    const { bytes } = this
-    const lent = bytes.length === 0 ? spare.pop() : undefined
-    if (lent !== undefined && lent.length >= needed) {
-      this.bytes = lent
-      return
-    }
-    this.bytes = new Uint8Array(Math.max(needed, bytes.length * 2, initialCapacity))
-    this.bytes.set(bytes.subarray(0, this.length))
+    const { bytes, length } = this
+    this.bytes = needed <= small ? smallOnes.lend() : needed <= large ? largeOnes.lend() : new Uint8Array(needed * 2)
+    this.bytes.set(bytes.subarray(0, length))
+    smallOnes.giveBack(bytes)
   }
 }

@@ -4,6 +4,7 @@
  */
 import type * as net from "node:net"
 import type { Connection } from "../http2/connection.ts"
+import { Output } from "../http2/output.ts"
 
 export interface PumpOptions<T> {
   readonly socket: net.Socket
@@ -27,6 +28,13 @@ export interface PumpOptions<T> {
   /** What was to be done in this turn is done, and what there was to send is sent as far as it goes. */
   readonly flushed?: () => void
 }
+
+// A callback costs more than it saves for what is short.
+const callbackFrom = 32_768
+
+/** What is done once the socket has sent bytes: it has copied them, or given up. */
+const sent = (bytes: Uint8Array): (() => void) | undefined =>
+  bytes.length < callbackFrom ? undefined : () => Output.giveBack(bytes)
 
 export class Pump<T> {
   readonly connection: Connection<T>
@@ -77,7 +85,7 @@ export class Pump<T> {
     while (this.writable || connection.over) {
       const bytes = connection.take()
       if (bytes.length === 0) break
-      if (!socket.write(bytes)) this.setWritable(false)
+      if (!socket.write(bytes, sent(bytes))) this.setWritable(false)
     }
     if (this.role === "server" && connection.congested) socket.pause()
     if (connection.over || (connection.done && this.writable)) this.end()

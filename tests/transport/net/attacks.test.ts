@@ -109,9 +109,10 @@ describe("a client", () => {
   const streams: Readonly<Record<string, (server: Server) => Effect.Effect<unknown, Error, Scope.Scope>>> = {
     gRPC: (server) =>
       Effect.gen(function* () {
-        const { send, receive } = yield* wire(server)
+        const { send, receive, drop } = yield* wire(server)
         yield* send(callFrames("CalcRange", endless))
         yield* receive((received) => received.length > 100_000 || undefined)
+        drop()
       }),
     "Connect on HTTP/2": (server) =>
       Effect.gen(function* () {
@@ -127,10 +128,11 @@ describe("a client", () => {
       }),
     "Connect on HTTP/1.1": (server) =>
       Effect.gen(function* () {
-        const { send, receive } = yield* wire(server)
+        const { send, receive, drop } = yield* wire(server)
         const type = { "content-type": "application/connect+proto" }
         yield* send(request1({ ":path": "/pi.PiCalculator/CalcRange", ...type }, envelope(endless)))
         yield* receive((received) => received.length > 100_000 || undefined)
+        drop()
       }),
   }
   for (const [protocol, begin] of Object.entries(streams)) {
