@@ -53,6 +53,9 @@ const plain = (message: ReturnType<typeof points>[number]) => [Buffer.from(toBin
 
 const entry = (length: number) => create(LogEntrySchema, { text: "x".repeat(length) })
 
+/** Whatever others had to do is done. */
+const aTurn = Effect.promise(() => new Promise<void>((resolve) => setTimeout(resolve, 10)))
+
 describe("the answers of a call", () => {
   test("go out in order, many at once, whatever arrays they came in", () =>
     Effect.gen(function* () {
@@ -77,7 +80,7 @@ describe("the answers of a call", () => {
       const all = points(100)
       const fiber = yield* Effect.forkChild(answers.emit(all))
       for (let pieces = 1; pieces <= 3; pieces++) {
-        yield* Effect.yieldNow
+        yield* aTurn
         assert.equal(seen.pieces.length, pieces)
         answers.drained()
       }
