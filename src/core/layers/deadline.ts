@@ -1,8 +1,10 @@
 /**
  * `deadline`: limits how long calls may run.
  */
-import { Duration, Effect } from "effect"
+import { Clock, Context, Duration, Effect } from "effect"
+import type { CallInfo } from "../rpc/call.ts"
 import * as Deadline from "../rpc/deadline.ts"
+import type { RpcError } from "../rpc/error.ts"
 import { type CallLayer, intercept } from "./intercept.ts"
 
 export interface DeadlineOptions {
@@ -29,14 +31,14 @@ export const deadline = (options: DeadlineOptions | Duration.Input): CallLayer =
   const { max, default: fallback } = isOptions(options) ? options : { max: options, default: undefined }
   const longest = millis(max)
   const usual = millis(fallback)
-  return intercept((call, next) =>
-    Effect.clockWith((clock) => {
-      const now = clock.currentTimeMillisUnsafe()
+  return intercept(<A, R>(call: CallInfo, next: (call: CallInfo) => Effect.Effect<A, RpcError, R>) =>
+    Effect.contextWith((context: Context.Context<R>) => {
+      const now = Context.get(context, Clock.Clock).currentTimeMillisUnsafe()
       const nearest = Math.min(call.deadline ?? now + usual, now + longest)
       // A deadline that the call came with is enforced already, by who runs the call.
       return nearest === (call.deadline ?? Number.POSITIVE_INFINITY)
         ? next(call)
-        : Deadline.enforce(next({ ...call, deadline: nearest }), nearest)
+        : Deadline.enforceIn(context, next({ ...call, deadline: nearest }), nearest - now)
     }),
   )
 }

@@ -43,13 +43,21 @@ export const enforce = <A, R>(
 ): Effect.Effect<A, RpcError, R> =>
   deadline === undefined
     ? effect
-    : Effect.contextWith((context: Context.Context<R>) => {
-        const left = deadline - Context.get(context, Clock.Clock).currentTimeMillisUnsafe()
-        if (left <= 0) return Effect.fail(exceeded())
-        // On a fiber of its own, since an interrupt ends all of one. Whoever waits for it sees to its end.
-        const fiber = Effect.runForkWith(context)(effect)
-        return fiber.pollUnsafe() ?? endWithin(fiber, left)
-      })
+    : Effect.contextWith((context: Context.Context<R>) =>
+        enforceIn(context, effect, deadline - Context.get(context, Clock.Clock).currentTimeMillisUnsafe()),
+      )
+
+/** The same for who knows the context and how many milliseconds are left. */
+export const enforceIn = <A, R>(
+  context: Context.Context<R>,
+  effect: Effect.Effect<A, RpcError, R>,
+  left: number,
+): Effect.Effect<A, RpcError> => {
+  if (left <= 0) return Effect.fail(exceeded())
+  // On a fiber of its own, since an interrupt ends all of one. Whoever waits for it sees to its end.
+  const fiber = Effect.runForkWith(context)(effect)
+  return fiber.pollUnsafe() ?? endWithin(fiber, left)
+}
 
 const endWithin = <A>(fiber: Fiber.Fiber<A, RpcError>, millis: number): Effect.Effect<A, RpcError> => {
   const stop = Fiber.interrupt(fiber)
