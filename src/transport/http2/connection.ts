@@ -26,7 +26,8 @@ import {
   type RequestHead,
   type ResponseHead,
 } from "./head.ts"
-import { Decoder, type Field, HpackError } from "./hpack.ts"
+import { type Field, HpackError } from "./hpack.ts"
+import { Decoder } from "./hpackDecoder.ts"
 import { Budget, defaultLimits, type Limits } from "./limits.ts"
 import { FrameReader } from "./reader.ts"
 import { Sender } from "./sender.ts"
