@@ -9,7 +9,7 @@ import { Data, Deferred, type Duration, Effect, type Scope } from "effect"
 import type { Peer } from "../../core/rpc/call.ts"
 import type { ServerConnection, ServerStream } from "../http2/handler.ts"
 import type { RequestHead } from "../http2/head.ts"
-import type { Limits } from "../http2/limits.ts"
+import { type Limits, limitsOf } from "../http2/limits.ts"
 import { Session, type SessionOptions, sessionTimes } from "./session.ts"
 import { type TlsOptions, tlsFault, toServerOptions } from "./tls.ts"
 
@@ -85,6 +85,7 @@ export const listen = Effect.fnUntraced(function* (
   let draining = false
 
   const times = sessionTimes(options)
+  const allLimits = limitsOf(limits)
   const http1 = http1Carriers(handlers.http1, times.preface, () => draining)
 
   const accept = (socket: net.Socket) => {
@@ -107,7 +108,7 @@ export const listen = Effect.fnUntraced(function* (
       socket,
       (connection, stream, head) => handlers.http2(connection, stream, head, peer),
       times,
-      limits,
+      allLimits,
     )
     sockets.set(socket, opened)
     opened.receive(first)

@@ -51,7 +51,7 @@ export class Session {
   // When a drain no longer waits for the peer.
   private partingAt = Number.POSITIVE_INFINITY
 
-  constructor(socket: net.Socket, accept: Accept, times: SessionTimes, limits?: Partial<Limits>) {
+  constructor(socket: net.Socket, accept: Accept, times: SessionTimes, limits: Limits) {
     const now = performance.now()
     this.socket = socket
     this.prefaceBy = now + times.preface
