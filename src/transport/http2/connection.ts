@@ -16,13 +16,13 @@ import {
   flag,
   frameType,
   maxInt31,
-  preface,
   readUint31,
   readUint32,
 } from "./frames.ts"
+import { greeting } from "./greeting.ts"
 import { Malformed, parseRequestHead, parseResponseHead, parseTrailers } from "./head.ts"
 import { HeaderBlock, priorityLength } from "./headerBlock.ts"
-import { type Field, HpackError } from "./hpack.ts"
+import type { Field } from "./hpack.ts"
 import { Decoder } from "./hpackDecoder.ts"
 import { defaultLimits, type Limits } from "./limits.ts"
 import { FrameReader, type FrameSink } from "./reader.ts"
@@ -33,7 +33,6 @@ import {
   readSettings,
   type Settings,
   settingsAck,
-  settingsFrame,
   smallestHeaderTableSize,
 } from "./settings.ts"
 import { type Event, event, illegal, next, state } from "./states.ts"
@@ -60,14 +59,6 @@ const pingPayload = new Uint8Array(pingLength).fill(1)
 const presumed = { maxConcurrentStreams: 100 }
 
 const monotonic = () => performance.now()
-
-const localSettings = (server: boolean, limits: Limits): Settings => ({
-  ...defaultSettings,
-  enablePush: server,
-  maxConcurrentStreams: server ? limits.maxConcurrentStreams : defaultSettings.maxConcurrentStreams,
-  initialWindowSize: limits.streamWindow,
-  maxHeaderListSize: limits.maxHeaderListSize,
-})
 
 export class Connection<T> implements FrameSink {
   private readonly server: boolean
@@ -100,14 +91,10 @@ export class Connection<T> implements FrameSink {
     this.ids = new StreamIds(role)
     this.sender = new Sender(limits.maxOutput, (stream) => this.events.drained(stream))
     this.receiveWindow = new ReceiveWindow(limits.connectionWindow)
-    const local = localSettings(this.server, limits)
     this.block = new HeaderBlock(limits)
-    this.decoder = new Decoder({ maxTableSize: local.headerTableSize, maxListSize: local.maxHeaderListSize })
-    this.reader = new FrameReader(this, local.maxFrameSize, this.server ? "client" : "server")
-    if (!this.server) this.sender.out.append(preface)
-    this.sender.out.append(settingsFrame(local))
-    const opened = limits.connectionWindow - defaultSettings.initialWindowSize
-    if (opened > 0) this.sender.windowUpdate(0, opened)
+    this.decoder = new Decoder({ maxListSize: limits.maxHeaderListSize })
+    this.reader = new FrameReader(this, defaultSettings.maxFrameSize, this.server ? "client" : "server")
+    this.sender.out.append(greeting(role, limits))
   }
 
   /** True once the connection is over: nothing more is read, and what output there is is the last. */
@@ -273,9 +260,9 @@ export class Connection<T> implements FrameSink {
     }
     switch (type) {
       case frameType.headers:
-        return this.onHeaders(flags, streamId, bytes, start, end)
+        return this.onBlock(this.block.begin(flags, streamId, bytes, start, end))
       case frameType.continuation:
-        return this.onContinuation(flags, bytes, start, end)
+        return this.onBlock(this.block.goOn(flags, bytes, start, end))
       case frameType.priority:
         return this.onPriority(streamId, bytes, start, end)
       case frameType.rstStream:
@@ -336,19 +323,12 @@ export class Connection<T> implements FrameSink {
     if (endStream || stream.tooLong) this.remoteEnded(stream, noTrailers)
   }
 
-  private onHeaders(flags: number, streamId: number, bytes: Uint8Array, start: number, end: number): void {
-    const whole = this.block.begin(flags, streamId, bytes, start, end)
-    if (whole !== undefined) this.onBlock(whole, this.block)
-  }
-
-  private onContinuation(flags: number, bytes: Uint8Array, start: number, end: number): void {
-    const whole = this.block.goOn(flags, bytes, start, end)
-    if (whole !== undefined) this.onBlock(whole, this.block)
-  }
-
-  private onBlock(bytes: Uint8Array, { streamId, endStream, dependsOnItself, start, end }: HeaderBlock): void {
+  /** Takes the bytes that the header block is in, once it is whole. */
+  private onBlock(bytes: Uint8Array | undefined): void {
+    if (bytes === undefined) return
+    const { streamId, endStream, dependsOnItself, start, end } = this.block
     // Every block is decoded, also those that nobody wants: the tables of both ends must stay in step (section 4.3).
-    const fields = this.decode(bytes, start, end)
+    const fields = this.decoder.decode(bytes, start, end)
     this.budgets.useful()
     const stream = this.streamOfHeaders(streamId)
     if (stream === undefined) return
@@ -375,15 +355,6 @@ export class Connection<T> implements FrameSink {
     }
     // Not to who has cut it short meanwhile; but to a client whose stream this end has closed.
     if (endStream && (!this.server || !stream.closed)) this.events.end(stream, noTrailers)
-  }
-
-  private decode(bytes: Uint8Array, start: number, end: number): ReadonlyArray<Field> | undefined {
-    try {
-      return this.decoder.decode(bytes, start, end)
-    } catch (error) {
-      if (error instanceof HpackError) throw new ConnectionError(errorCode.compressionError, error.message)
-      throw error
-    }
   }
 
   private trailers(stream: Stream<T>, fields: ReadonlyArray<Field> | undefined, endStream: boolean): void {
@@ -413,10 +384,8 @@ export class Connection<T> implements FrameSink {
     const stream = this.streams.get(streamId)
     if (stream !== undefined) return stream
     if (this.ids.isIdle(streamId)) throw new ConnectionError(errorCode.protocolError, `${what} is on an idle stream`)
-    if (!this.ids.wasReset(streamId)) {
-      throw new ConnectionError(errorCode.streamClosed, `${what} is on a closed stream`)
-    }
-    return undefined
+    if (this.ids.wasReset(streamId)) return undefined
+    throw new ConnectionError(errorCode.streamClosed, `${what} is on a closed stream`)
   }
 
   private onPriority(streamId: number, bytes: Uint8Array, start: number, end: number): void {
@@ -500,23 +469,20 @@ export class Connection<T> implements FrameSink {
   private onWindowUpdate(streamId: number, bytes: Uint8Array, start: number, end: number): void {
     if (end - start !== 4) throw new ConnectionError(errorCode.frameSizeError, "WINDOW_UPDATE is not four bytes long")
     const increment = readUint31(bytes, start)
-    if (streamId === 0) {
-      if (increment === 0) throw new ConnectionError(errorCode.protocolError, "WINDOW_UPDATE opens nothing")
-      if (!this.sender.window.open(increment)) {
-        throw new ConnectionError(errorCode.flowControlError, "WINDOW_UPDATE opens a window too far")
-      }
+    const stream = this.streams.get(streamId)
+    if (stream !== undefined) {
+      if (increment === 0) return this.fault(stream, errorCode.protocolError)
+      if (!stream.send.open(increment)) return this.fault(stream, errorCode.flowControlError)
     } else {
       if (this.ids.isIdle(streamId)) {
         throw new ConnectionError(errorCode.protocolError, "WINDOW_UPDATE is on an idle stream")
       }
-      const stream = this.streams.get(streamId)
-      if (stream === undefined) {
-        // A window may well be opened for what has just been answered, but never by nothing.
-        if (increment === 0) throw new ConnectionError(errorCode.protocolError, "WINDOW_UPDATE opens nothing")
-        return this.budgets.idleFrame()
+      if (increment === 0) throw new ConnectionError(errorCode.protocolError, "WINDOW_UPDATE opens nothing")
+      // A window may well be opened for what has just been answered.
+      if (streamId !== 0) return this.budgets.idleFrame()
+      if (!this.sender.window.open(increment)) {
+        throw new ConnectionError(errorCode.flowControlError, "WINDOW_UPDATE opens a window too far")
       }
-      if (increment === 0) return this.fault(stream, errorCode.protocolError)
-      if (!stream.send.open(increment)) return this.fault(stream, errorCode.flowControlError)
     }
     // Of use only where something waits for it.
     if (this.sender.idle) this.budgets.idleFrame()

@@ -15,6 +15,7 @@
  * Source: RFC 7541; sections 5 and 6 have the bytes, sections 2.3 and 4 the tables. Whether a field is allowed in HTTP/2
  * is not asked here.
  */
+import { ConnectionError, errorCode } from "./frames.ts"
 
 /**
  * A header field. Its strings hold one byte a character. Those that a decoder gives are shared: compare, never mutate.
@@ -27,8 +28,10 @@ export interface Field {
 }
 
 /** A block that can't be decoded: the tables are out of step for good, and the connection is lost. */
-export class HpackError extends Error {
-  override readonly name = "HpackError"
+export class HpackError extends ConnectionError {
+  constructor(message: string) {
+    super(errorCode.compressionError, message)
+  }
 }
 
 export const indexed = { bits: 0x80, mask: 0x7f }
