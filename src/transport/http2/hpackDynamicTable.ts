@@ -5,6 +5,8 @@
  */
 import { defaultTableSize, type Field, sizeOf } from "./hpack.ts"
 
+const initialRing = 8
+
 /**
  * A queue, kept in a ring. An index counts back from the newest field, so it moves with each that enters; here a field
  * has an id that stays, one more than that of the field before it.
@@ -16,7 +18,8 @@ export class DynamicTable<F extends Field> {
   oldest = 0
   next = 0
   private size = 0
-  private ring: Array<F | undefined> = new Array(16).fill(undefined)
+  // Its length is a power of two, or none before the first field enters.
+  private ring: Array<F | undefined> = []
 
   /** The field with an id; `undefined` if it has left. */
   get(id: number): F | undefined {
@@ -54,7 +57,7 @@ export class DynamicTable<F extends Field> {
   }
 
   private grow(): void {
-    const ring: Array<F | undefined> = new Array(2 * this.ring.length).fill(undefined)
+    const ring: Array<F | undefined> = new Array(Math.max(initialRing, 2 * this.ring.length)).fill(undefined)
     for (let id = this.oldest; id < this.next; id++) ring[id & (ring.length - 1)] = this.get(id)
     this.ring = ring
   }

@@ -3,12 +3,16 @@
  * They can be wrong: nothing but speed may depend on them.
  */
 
+const slots = 64
+
 export class Sightings {
-  private readonly hashes = new Int32Array(64)
+  // Made when the first one comes: most connections are idle, and many never have one.
+  private hashes: Int32Array | undefined
 
   /** Whether the hash was seen before; from now on, it was. */
   again(hash: number): boolean {
-    const slot = hash & (this.hashes.length - 1)
+    this.hashes ??= new Int32Array(slots)
+    const slot = hash & (slots - 1)
     if (this.hashes[slot] === hash) return true
     this.hashes[slot] = hash
     return false
