@@ -3,7 +3,7 @@
  * engine of ours is at both ends. It keeps within the server's windows, and opens its own wide.
  */
 import { connect, type Socket } from "node:net"
-import { Decoder } from "../../src/transport/http2/hpack.ts"
+import { Decoder } from "../../src/transport/http2/hpackDecoder.ts"
 
 const headerLength = 9
 const maxFrame = 16_384

@@ -5,7 +5,6 @@ import { Connection } from "./connection.ts"
 import { type ConnectionError, errorCode } from "./frames.ts"
 import type { ResponseHead } from "./head.ts"
 import type { Field } from "./hpack.ts"
-import type { Limits } from "./limits.ts"
 import type { Stream } from "./stream.ts"
 
 /** What happens on one stream that a client has opened. */
@@ -36,7 +35,7 @@ export interface ClientSide {
   readonly failed: (error: ConnectionError) => void
 }
 
-export const clientConnection = (side: ClientSide, limits?: Partial<Limits>): ClientConnection => {
+export const clientConnection = (side: ClientSide): ClientConnection => {
   const connection: ClientConnection = new Connection<ResponseHandler>(
     {
       head: (stream, head) => {
@@ -63,7 +62,7 @@ export const clientConnection = (side: ClientSide, limits?: Partial<Limits>): Cl
       output: side.output,
       failed: side.failed,
     },
-    { role: "client", ...(limits === undefined ? {} : { limits }) },
+    { role: "client" },
   )
   return connection
 }

@@ -7,6 +7,8 @@
  *
  * Source: RFC 9113.
  */
+import { Budgets } from "./budgets.ts"
+import type { Events } from "./events.ts"
 import {
   ConnectionError,
   type ErrorCode,
@@ -14,21 +16,16 @@ import {
   flag,
   frameType,
   maxInt31,
-  preface,
   readUint31,
   readUint32,
 } from "./frames.ts"
-import {
-  Malformed,
-  parseRequestHead,
-  parseResponseHead,
-  parseTrailers,
-  type RequestHead,
-  type ResponseHead,
-} from "./head.ts"
-import { Decoder, type Field, HpackError } from "./hpack.ts"
-import { Budget, defaultLimits, type Limits } from "./limits.ts"
-import { FrameReader } from "./reader.ts"
+import { greeting } from "./greeting.ts"
+import { Malformed, parseRequestHead, parseResponseHead, parseTrailers } from "./head.ts"
+import { HeaderBlock, priorityLength } from "./headerBlock.ts"
+import type { Field } from "./hpack.ts"
+import { Decoder } from "./hpackDecoder.ts"
+import { defaultLimits, type Limits } from "./limits.ts"
+import { FrameReader, type FrameSink } from "./reader.ts"
 import { Sender } from "./sender.ts"
 import {
   defaultSettings,
@@ -36,96 +33,49 @@ import {
   readSettings,
   type Settings,
   settingsAck,
-  settingsFrame,
   smallestHeaderTableSize,
 } from "./settings.ts"
 import { type Event, event, illegal, next, state } from "./states.ts"
 import { Stream } from "./stream.ts"
+import { StreamIds } from "./streamIds.ts"
 import { ReceiveWindow } from "./windows.ts"
-
-export type Head = RequestHead | ResponseHead
-
-/** What happens on a connection. Bytes are valid during the call only. `T` is what the user keeps with a stream. */
-export interface Events<T> {
-  /** A request has begun (at a server), or a response (at a client, where 1xx ones may come before it). */
-  readonly head: (stream: Stream<T>, head: Head) => void
-  /** The head was longer than we take, and has been dropped; at a server a 431 is due. */
-  readonly headTooLong: (stream: Stream<T>) => void
-  /** A piece of the body. Whoever has taken it in says so with `taken`; until then it counts against the windows. */
-  readonly data: (stream: Stream<T>, bytes: Uint8Array, start: number, end: number) => void
-  /** The peer has said all on this stream; the trailers are empty if it sent none. */
-  readonly end: (stream: Stream<T>, trailers: ReadonlyArray<Field>) => void
-  /** The stream was cut short: by the peer, for its fault, or with the connection. */
-  readonly reset: (stream: Stream<T>, code: number) => void
-  /** All that was written to the stream has gone to the output. */
-  readonly drained: (stream: Stream<T>) => void
-  /** The peer takes no stream above `lastStreamId` any more. */
-  readonly goaway: (lastStreamId: number, code: number) => void
-  /** A PING of ours was answered. */
-  readonly pong: () => void
-  /** The peer's settings have come, the first ones or new ones. */
-  readonly settings: (settings: Settings) => void
-  /** Bytes wait in the output, and nobody is about to take them. Called once until they are taken. */
-  readonly output: () => void
-  /** The connection is over for the peer's fault: send the output, then close. */
-  readonly failed: (error: ConnectionError) => void
-}
 
 export interface ConnectionOptions {
   readonly role: "server" | "client"
-  readonly limits?: Partial<Limits>
+  /** Default: `defaultLimits`. */
+  readonly limits?: Limits
   /** A clock in milliseconds for the limits that are per second. Default: `performance.now`. */
   readonly now?: () => number
 }
 
 const noTrailers: ReadonlyArray<Field> = Object.freeze([])
-// What a stream expects whose body has gone on behind its content-length.
-const tooLong = -2
 const pingLength = 8
 // What our PINGs carry, so that the answer to the one of `drain` is told from those to others.
 const drainPayload = new Uint8Array(pingLength)
 const pingPayload = new Uint8Array(pingLength).fill(1)
-// Streams that one end cuts short before the other can have heard of the first of them.
-const maxRemembered = 4096
-const priorityLength = 5
 
 // What a client may presume of a server that hasn't said yet how many streams it takes: more might be refused. It is the
 // least that RFC 9113, section 6.5.2, recommends to servers.
 const presumed = { maxConcurrentStreams: 100 }
 
-interface HeaderBlock {
-  readonly streamId: number
-  readonly endStream: boolean
-  bytes: Uint8Array
-  length: number
-  frames: number
-}
+const monotonic = () => performance.now()
 
-export class Connection<T> {
+export class Connection<T> implements FrameSink {
   private readonly server: boolean
   private readonly events: Events<T>
   private readonly limits: Limits
-  private readonly now: () => number
+  private readonly budgets: Budgets
   private readonly reader: FrameReader
+  private readonly block: HeaderBlock
   private readonly decoder: Decoder
   private readonly sender: Sender<T>
+  private readonly ids: StreamIds
   private readonly streams = new Map<number, Stream<T>>()
-  private readonly resets: Budget
   private readonly receiveWindow: ReceiveWindow
   private remote: Settings = defaultSettings
-  private prefaceLeft: number
   private settingsReceived = false
-  private readonly idle: Budget
-  // Streams that were reset lately, by us: what the peer had under way on them is no fault. Insertion order is age.
-  private readonly lately = new Set<number>()
-  private lastPeerStream = 0
-  private nextStream: number
-  // The header block that CONTINUATION frames go on with.
-  private block: HeaderBlock | undefined
   // The stream of the DATA frame that is being read; undefined if nobody wants it.
   private dataStream: Stream<T> | undefined
-  // A stream whose HEADERS say that it depends on itself; its block is decoded all the same.
-  private selfDependent = 0
   private receiving = false
   private outputAnnounced = false
   private draining = false
@@ -133,46 +83,18 @@ export class Connection<T> {
   private parted = false
   private ended = false
 
-  constructor(events: Events<T>, { role, limits, now = () => performance.now() }: ConnectionOptions) {
+  constructor(events: Events<T>, { role, limits = defaultLimits, now = monotonic }: ConnectionOptions) {
     this.server = role === "server"
     this.events = events
-    const given = { ...defaultLimits, ...limits }
-    this.limits = {
-      ...given,
-      // A peer may count on these before it has heard of ours.
-      streamWindow: Math.max(given.streamWindow, defaultSettings.initialWindowSize),
-      connectionWindow: Math.max(given.connectionWindow, defaultSettings.initialWindowSize),
-    }
-    this.now = now
-    // A server that refuses or cancels its client's calls only does its own work.
-    const maxResets = this.server ? this.limits.maxResets : Number.POSITIVE_INFINITY
-    this.resets = new Budget(maxResets, this.limits.maxResetsPerSecond, now())
-    this.idle = new Budget(this.limits.maxIdleFrames, this.limits.maxIdleFramesPerSecond, now())
-    this.sender = new Sender(this.limits.maxOutput, (stream) => this.events.drained(stream))
-    this.receiveWindow = new ReceiveWindow(this.limits.connectionWindow)
-    const local: Settings = {
-      ...defaultSettings,
-      enablePush: this.server,
-      maxConcurrentStreams: this.server ? this.limits.maxConcurrentStreams : defaultSettings.maxConcurrentStreams,
-      initialWindowSize: this.limits.streamWindow,
-      maxHeaderListSize: this.limits.maxHeaderListSize,
-    }
-    this.decoder = new Decoder({ maxTableSize: local.headerTableSize, maxListSize: local.maxHeaderListSize })
-    this.reader = new FrameReader(
-      {
-        frame: (type, flags, streamId, bytes, start, end) => this.frame(type, flags, streamId, bytes, start, end),
-        dataBegin: (streamId, length, padding) => this.dataBegin(streamId, length, padding),
-        dataPiece: (bytes, start, end) => this.dataPiece(bytes, start, end),
-        dataEnd: (endStream) => this.dataEnd(endStream),
-      },
-      local.maxFrameSize,
-    )
-    this.prefaceLeft = this.server ? preface.length : 0
-    this.nextStream = this.server ? 2 : 1
-    if (!this.server) this.sender.out.append(preface)
-    this.sender.out.append(settingsFrame(local))
-    const opened = this.limits.connectionWindow - defaultSettings.initialWindowSize
-    if (opened > 0) this.sender.windowUpdate(0, opened)
+    this.limits = limits
+    this.budgets = new Budgets(role, limits, now)
+    this.ids = new StreamIds(role)
+    this.sender = new Sender(limits.maxOutput, (stream) => this.events.drained(stream))
+    this.receiveWindow = new ReceiveWindow(limits.connectionWindow)
+    this.block = new HeaderBlock(limits)
+    this.decoder = new Decoder({ maxListSize: limits.maxHeaderListSize })
+    this.reader = new FrameReader(this, defaultSettings.maxFrameSize, this.server ? "client" : "server")
+    this.sender.out.append(greeting(role, limits))
   }
 
   /** True once the connection is over: nothing more is read, and what output there is is the last. */
@@ -213,28 +135,13 @@ export class Connection<T> {
     this.receiving = true
     try {
       // Never a `Buffer`: where a copy is meant, its `slice` gives a view, and keeps all of the socket's chunk.
-      const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length)
-      const from = this.readPreface(bytes)
-      if (from < bytes.length) this.reader.read(from === 0 ? bytes : bytes.subarray(from))
+      this.reader.read(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length))
     } catch (error) {
       if (error instanceof ConnectionError) this.fail(error)
       else throw error
     } finally {
       this.receiving = false
     }
-  }
-
-  /** Checks what of the preface is in a chunk, and gives where the frames begin. */
-  private readPreface(chunk: Uint8Array): number {
-    const from = preface.length - this.prefaceLeft
-    const length = Math.min(chunk.length, this.prefaceLeft)
-    for (let i = 0; i < length; i++) {
-      if (chunk[i] !== preface[from + i]) {
-        throw new ConnectionError(errorCode.protocolError, "the connection doesn't begin with HTTP/2's preface")
-      }
-    }
-    this.prefaceLeft -= length
-    return length
   }
 
   /** The bytes to send now; empty if there are none. Whoever takes them asks again until it is. */
@@ -264,9 +171,8 @@ export class Connection<T> {
   open(fields: ReadonlyArray<Field>, context: T): Stream<T> | undefined {
     const { maxConcurrentStreams } = this.settingsReceived ? this.remote : presumed
     if (this.ended || this.draining || this.streams.size >= maxConcurrentStreams) return undefined
-    if (this.nextStream > maxInt31 || this.congested) return undefined
-    const stream = this.createStream(this.nextStream)
-    this.nextStream += 2
+    if (this.ids.exhausted || this.congested) return undefined
+    const stream = this.createStream(this.ids.open())
     stream.context = context
     this.sendHeaders(stream, fields, false)
     return stream
@@ -287,7 +193,7 @@ export class Connection<T> {
   sendData(stream: Stream<T>, bytes: Uint8Array): boolean {
     if (stream.closed) return true
     // Whoever is sent data may well have windows to open for it.
-    this.idle.fill()
+    this.budgets.useful()
     this.sender.data(stream, bytes)
     this.wrote()
     return stream.pending.length === 0
@@ -304,7 +210,7 @@ export class Connection<T> {
   reset(stream: Stream<T>, code: ErrorCode): void {
     if (stream.closed) return
     this.sender.rstStream(stream.id, code)
-    this.remember(stream.id)
+    this.ids.remember(stream.id)
     this.close(stream)
     this.wrote()
   }
@@ -339,24 +245,24 @@ export class Connection<T> {
   part(): void {
     if (this.parted || this.ended) return
     this.parted = true
-    this.sender.goaway(this.lastPeerStream, errorCode.noError)
+    this.sender.goaway(this.ids.lastOfPeer, errorCode.noError)
     this.wrote()
   }
 
-  // ---- Frames in
+  // ---- Frames in, from the reader and for it alone
 
-  private frame(type: number, flags: number, streamId: number, bytes: Uint8Array, start: number, end: number): void {
+  frame(type: number, flags: number, streamId: number, bytes: Uint8Array, start: number, end: number): void {
     if (!this.settingsReceived && (type !== frameType.settings || (flags & flag.ack) !== 0)) {
       throw new ConnectionError(errorCode.protocolError, "the first frame is not SETTINGS")
     }
-    if (this.block !== undefined && (type !== frameType.continuation || streamId !== this.block.streamId)) {
+    if (this.block.open && (type !== frameType.continuation || streamId !== this.block.streamId)) {
       throw new ConnectionError(errorCode.protocolError, "a header block is interrupted")
     }
     switch (type) {
       case frameType.headers:
-        return this.onHeaders(flags, streamId, bytes, start, end)
+        return this.onBlock(this.block.begin(flags, streamId, bytes, start, end))
       case frameType.continuation:
-        return this.onContinuation(flags, bytes, start, end)
+        return this.onBlock(this.block.goOn(flags, bytes, start, end))
       case frameType.priority:
         return this.onPriority(streamId, bytes, start, end)
       case frameType.rstStream:
@@ -373,18 +279,18 @@ export class Connection<T> {
         return this.onWindowUpdate(streamId, bytes, start, end)
       default:
         // Types that we don't know are for those who do (section 4.1).
-        return this.idleFrame()
+        return this.budgets.idleFrame()
     }
   }
 
-  private dataBegin(streamId: number, length: number, padding: number): void {
+  dataBegin(streamId: number, length: number, padding: number): void {
     if (!this.settingsReceived) throw new ConnectionError(errorCode.protocolError, "the first frame is not SETTINGS")
-    if (this.block !== undefined) throw new ConnectionError(errorCode.protocolError, "a header block is interrupted")
+    if (this.block.open) throw new ConnectionError(errorCode.protocolError, "a header block is interrupted")
     if (!this.receiveWindow.receive(length)) {
       throw new ConnectionError(errorCode.flowControlError, "the peer sends more than the connection's window")
     }
-    if (length === padding) this.idleFrame()
-    else this.idle.fill()
+    if (length === padding) this.budgets.idleFrame()
+    else this.budgets.useful()
     const stream = this.known(streamId, "DATA")
     this.dataStream = stream
     if (stream === undefined) this.takenByConnection(length)
@@ -393,10 +299,7 @@ export class Connection<T> {
     else if (!stream.receive.receive(length)) this.refuse(stream, errorCode.flowControlError, length)
     else {
       stream.untaken += length - padding
-      if (stream.expected >= 0) {
-        stream.expected -= length - padding
-        if (stream.expected < 0) stream.expected = tooLong
-      }
+      stream.count(length - padding)
       if (padding > 0) this.takenPadding(stream, padding)
     }
   }
@@ -408,62 +311,28 @@ export class Connection<T> {
     this.takenByConnection(length)
   }
 
-  private dataPiece(bytes: Uint8Array, start: number, end: number): void {
+  dataPiece(bytes: Uint8Array, start: number, end: number): void {
     const stream = this.dataStream
     if (stream !== undefined && !stream.closed) this.events.data(stream, bytes, start, end)
   }
 
-  private dataEnd(endStream: boolean): void {
+  dataEnd(endStream: boolean): void {
     const stream = this.dataStream
     this.dataStream = undefined
     if (stream === undefined || stream.closed) return
-    if (endStream || stream.expected === tooLong) this.remoteEnded(stream, noTrailers)
+    if (endStream || stream.tooLong) this.remoteEnded(stream, noTrailers)
   }
 
-  private onHeaders(flags: number, streamId: number, bytes: Uint8Array, start: number, end: number): void {
-    if (streamId === 0) throw new ConnectionError(errorCode.protocolError, "HEADERS is not on a stream")
-    const padded = (flags & flag.padded) !== 0
-    const prioritized = (flags & flag.priority) !== 0
-    let from = start + (padded ? 1 : 0)
-    // Priorities are ignored, but a stream that depends on itself was never allowed (RFC 7540, section 5.3.1).
-    const dependsOnItself = prioritized && from + priorityLength <= end && readUint31(bytes, from) === streamId
-    from += prioritized ? priorityLength : 0
-    if (from > end) throw new ConnectionError(errorCode.frameSizeError, "HEADERS is too short for its flags")
-    const to = end - (padded ? (bytes[start] ?? 0) : 0)
-    if (from > to) throw new ConnectionError(errorCode.protocolError, "a frame's padding is longer than the frame")
-    const endStream = (flags & flag.endStream) !== 0
-    if (dependsOnItself) this.selfDependent = streamId
-    if ((flags & flag.endHeaders) !== 0) return this.headerBlock(streamId, endStream, bytes, from, to)
-    const copy = new Uint8Array(this.limits.maxHeaderBlockSize)
-    if (to - from > copy.length) throw new ConnectionError(errorCode.enhanceYourCalm, "a header block is too large")
-    copy.set(bytes.subarray(from, to))
-    this.block = { streamId, endStream, bytes: copy, length: to - from, frames: 0 }
-  }
-
-  private onContinuation(flags: number, bytes: Uint8Array, start: number, end: number): void {
-    const { block } = this
-    if (block === undefined) throw new ConnectionError(errorCode.protocolError, "CONTINUATION continues nothing")
-    block.frames += 1
-    if (block.frames > this.limits.maxContinuations || block.length + end - start > block.bytes.length) {
-      throw new ConnectionError(errorCode.enhanceYourCalm, "a header block is too large")
-    }
-    block.bytes.set(bytes.subarray(start, end), block.length)
-    block.length += end - start
-    if ((flags & flag.endHeaders) === 0) return
-    this.block = undefined
-    this.headerBlock(block.streamId, block.endStream, block.bytes, 0, block.length)
-  }
-
-  private headerBlock(streamId: number, endStream: boolean, bytes: Uint8Array, start: number, end: number): void {
+  /** Takes the bytes that the header block is in, once it is whole. */
+  private onBlock(bytes: Uint8Array | undefined): void {
+    if (bytes === undefined) return
+    const { streamId, endStream, dependsOnItself, start, end } = this.block
     // Every block is decoded, also those that nobody wants: the tables of both ends must stay in step (section 4.3).
-    const fields = this.decode(bytes, start, end)
-    this.idle.fill()
+    const fields = this.decoder.decode(bytes, start, end)
+    this.budgets.useful()
     const stream = this.streamOfHeaders(streamId)
     if (stream === undefined) return
-    if (this.selfDependent === streamId) {
-      this.selfDependent = 0
-      return this.fault(stream, errorCode.protocolError)
-    }
+    if (dependsOnItself) return this.fault(stream, errorCode.protocolError)
     if (next(stream.state, event.receiveHeaders) === illegal) return this.fault(stream, errorCode.streamClosed)
     this.step(stream, event.receiveHeaders)
     if (stream.headed) return this.trailers(stream, fields, endStream)
@@ -479,22 +348,13 @@ export class Connection<T> {
       stream.headed = !informational
       // A response may have a length and no body: to a HEAD request, or with status 304. Only requests are held to it.
       if (this.server) stream.expected = head.contentLength
-      if (endStream && stream.expected > 0) return this.fault(stream, errorCode.protocolError)
+      if (endStream && stream.wrongLength) return this.fault(stream, errorCode.protocolError)
       // Before the event, so that who answers at once finds the peer's side ended, and the stream closes in order.
       if (endStream) this.step(stream, event.receiveEnd)
       this.events.head(stream, head)
     }
     // Not to who has cut it short meanwhile; but to a client whose stream this end has closed.
     if (endStream && (!this.server || !stream.closed)) this.events.end(stream, noTrailers)
-  }
-
-  private decode(bytes: Uint8Array, start: number, end: number): ReadonlyArray<Field> | undefined {
-    try {
-      return this.decoder.decode(bytes, start, end)
-    } catch (error) {
-      if (error instanceof HpackError) throw new ConnectionError(errorCode.compressionError, error.message)
-      throw error
-    }
   }
 
   private trailers(stream: Stream<T>, fields: ReadonlyArray<Field> | undefined, endStream: boolean): void {
@@ -507,13 +367,13 @@ export class Connection<T> {
 
   /** The stream that a header block is for, a new one if it begins one; `undefined` if nobody wants it. */
   private streamOfHeaders(streamId: number): Stream<T> | undefined {
-    if (!this.isPeers(streamId) || streamId <= this.lastPeerStream) return this.known(streamId, "HEADERS")
+    if (!this.ids.isNew(streamId)) return this.known(streamId, "HEADERS")
     if (!this.server) throw new ConnectionError(errorCode.protocolError, "a server opens no streams")
-    this.lastPeerStream = streamId
+    this.ids.lastOfPeer = streamId
     if (this.draining || this.streams.size >= this.limits.maxConcurrentStreams) {
-      this.spendReset()
+      this.budgets.reset()
       this.sender.rstStream(streamId, errorCode.refusedStream)
-      this.remember(streamId)
+      this.ids.remember(streamId)
       return undefined
     }
     return this.createStream(streamId)
@@ -523,24 +383,14 @@ export class Connection<T> {
   private known(streamId: number, what: string): Stream<T> | undefined {
     const stream = this.streams.get(streamId)
     if (stream !== undefined) return stream
-    if (this.isIdle(streamId)) throw new ConnectionError(errorCode.protocolError, `${what} is on an idle stream`)
-    if (!this.lately.has(streamId)) {
-      throw new ConnectionError(errorCode.streamClosed, `${what} is on a closed stream`)
-    }
-    return undefined
-  }
-
-  private isPeers(streamId: number): boolean {
-    return (streamId & 1) === (this.server ? 1 : 0)
-  }
-
-  private isIdle(streamId: number): boolean {
-    return this.isPeers(streamId) ? streamId > this.lastPeerStream : streamId >= this.nextStream
+    if (this.ids.isIdle(streamId)) throw new ConnectionError(errorCode.protocolError, `${what} is on an idle stream`)
+    if (this.ids.wasReset(streamId)) return undefined
+    throw new ConnectionError(errorCode.streamClosed, `${what} is on a closed stream`)
   }
 
   private onPriority(streamId: number, bytes: Uint8Array, start: number, end: number): void {
     if (streamId === 0) throw new ConnectionError(errorCode.protocolError, "PRIORITY is not on a stream")
-    this.idleFrame()
+    this.budgets.idleFrame()
     const selfDependent = end - start === priorityLength && readUint31(bytes, start) === streamId
     if (end - start === priorityLength && !selfDependent) return
     const code = selfDependent ? errorCode.protocolError : errorCode.frameSizeError
@@ -553,10 +403,10 @@ export class Connection<T> {
   private onRstStream(streamId: number, bytes: Uint8Array, start: number, end: number): void {
     if (streamId === 0) throw new ConnectionError(errorCode.protocolError, "RST_STREAM is not on a stream")
     if (end - start !== 4) throw new ConnectionError(errorCode.frameSizeError, "RST_STREAM is not four bytes long")
-    if (this.isIdle(streamId)) throw new ConnectionError(errorCode.protocolError, "RST_STREAM is on an idle stream")
+    if (this.ids.isIdle(streamId)) throw new ConnectionError(errorCode.protocolError, "RST_STREAM is on an idle stream")
     const stream = this.streams.get(streamId)
-    if (stream === undefined) return this.idleFrame()
-    this.spendReset()
+    if (stream === undefined) return this.budgets.idleFrame()
+    this.budgets.reset()
     this.close(stream)
     this.events.reset(stream, readUint32(bytes, start))
   }
@@ -565,10 +415,10 @@ export class Connection<T> {
     if (streamId !== 0) throw new ConnectionError(errorCode.protocolError, "SETTINGS is on a stream")
     if ((flags & flag.ack) !== 0) {
       if (end !== start) throw new ConnectionError(errorCode.frameSizeError, "an acknowledgement has settings")
-      return this.idleFrame()
+      return this.budgets.idleFrame()
     }
     if (!isSettingsLength(end - start)) throw new ConnectionError(errorCode.frameSizeError, "SETTINGS is cut off")
-    if (this.settingsReceived) this.idleFrame()
+    if (this.settingsReceived) this.budgets.idleFrame()
     this.settingsReceived = true
     const before = this.remote
     this.remote = readSettings(bytes, start, end, before)
@@ -590,7 +440,7 @@ export class Connection<T> {
   private onPing(flags: number, streamId: number, bytes: Uint8Array, start: number, end: number): void {
     if (streamId !== 0) throw new ConnectionError(errorCode.protocolError, "PING is on a stream")
     if (end - start !== pingLength) throw new ConnectionError(errorCode.frameSizeError, "PING is not eight bytes long")
-    this.idleFrame()
+    this.budgets.idleFrame()
     if ((flags & flag.ack) !== 0) {
       if (this.draining && this.server && bytes[start] === drainPayload[0]) this.part()
       return this.events.pong()
@@ -602,7 +452,7 @@ export class Connection<T> {
   private onGoaway(streamId: number, bytes: Uint8Array, start: number, end: number): void {
     if (streamId !== 0) throw new ConnectionError(errorCode.protocolError, "GOAWAY is on a stream")
     if (end - start < 8) throw new ConnectionError(errorCode.frameSizeError, "GOAWAY is too short")
-    this.idleFrame()
+    this.budgets.idleFrame()
     const last = readUint31(bytes, start)
     this.events.goaway(last, readUint32(bytes, start + 4))
     if (this.server) return
@@ -619,26 +469,23 @@ export class Connection<T> {
   private onWindowUpdate(streamId: number, bytes: Uint8Array, start: number, end: number): void {
     if (end - start !== 4) throw new ConnectionError(errorCode.frameSizeError, "WINDOW_UPDATE is not four bytes long")
     const increment = readUint31(bytes, start)
-    if (streamId === 0) {
+    const stream = this.streams.get(streamId)
+    if (stream !== undefined) {
+      if (increment === 0) return this.fault(stream, errorCode.protocolError)
+      if (!stream.send.open(increment)) return this.fault(stream, errorCode.flowControlError)
+    } else {
+      if (this.ids.isIdle(streamId)) {
+        throw new ConnectionError(errorCode.protocolError, "WINDOW_UPDATE is on an idle stream")
+      }
       if (increment === 0) throw new ConnectionError(errorCode.protocolError, "WINDOW_UPDATE opens nothing")
+      // A window may well be opened for what has just been answered.
+      if (streamId !== 0) return this.budgets.idleFrame()
       if (!this.sender.window.open(increment)) {
         throw new ConnectionError(errorCode.flowControlError, "WINDOW_UPDATE opens a window too far")
       }
-    } else {
-      if (this.isIdle(streamId)) {
-        throw new ConnectionError(errorCode.protocolError, "WINDOW_UPDATE is on an idle stream")
-      }
-      const stream = this.streams.get(streamId)
-      if (stream === undefined) {
-        // A window may well be opened for what has just been answered, but never by nothing.
-        if (increment === 0) throw new ConnectionError(errorCode.protocolError, "WINDOW_UPDATE opens nothing")
-        return this.idleFrame()
-      }
-      if (increment === 0) return this.fault(stream, errorCode.protocolError)
-      if (!stream.send.open(increment)) return this.fault(stream, errorCode.flowControlError)
     }
     // Of use only where something waits for it.
-    if (this.sender.idle) this.idleFrame()
+    if (this.sender.idle) this.budgets.idleFrame()
     else {
       this.sender.pump()
       this.wrote()
@@ -672,7 +519,7 @@ export class Connection<T> {
   }
 
   private remoteEnded(stream: Stream<T>, trailers: ReadonlyArray<Field>): void {
-    if (stream.expected > 0 || stream.expected === tooLong) return this.fault(stream, errorCode.protocolError)
+    if (stream.wrongLength) return this.fault(stream, errorCode.protocolError)
     this.step(stream, event.receiveEnd)
     this.events.end(stream, trailers)
   }
@@ -685,29 +532,9 @@ export class Connection<T> {
 
   /** Resets a stream for what the peer did to it. */
   private fault(stream: Stream<T>, code: ErrorCode): void {
-    this.spendReset()
+    this.budgets.reset()
     this.reset(stream, code)
     this.events.reset(stream, code)
-  }
-
-  // Streams that are opened only to be reset, by the peer (CVE-2023-44487) or by us for its faults (CVE-2025-8671).
-  private spendReset(): void {
-    if (!this.resets.take(this.now()))
-      throw new ConnectionError(errorCode.enhanceYourCalm, "too many streams are reset")
-  }
-
-  private remember(streamId: number): void {
-    this.lately.add(streamId)
-    if (this.lately.size <= maxRemembered) return
-    const [oldest] = this.lately
-    if (oldest !== undefined) this.lately.delete(oldest)
-  }
-
-  // A frame that costs its sender nothing and us a little.
-  private idleFrame(): void {
-    if (!this.idle.take(this.now())) {
-      throw new ConnectionError(errorCode.enhanceYourCalm, "too many frames without use")
-    }
   }
 
   private takenPadding(stream: Stream<T>, length: number): void {
@@ -731,7 +558,7 @@ export class Connection<T> {
   }
 
   private fail(error: ConnectionError): void {
-    this.sender.goaway(this.lastPeerStream, error.code)
+    this.sender.goaway(this.ids.lastOfPeer, error.code)
     this.abandon(error.code)
     this.events.failed(error)
   }

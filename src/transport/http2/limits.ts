@@ -1,6 +1,7 @@
 /**
  * Limits: how much one peer may make us hold or do. Each has a name, a default, and an answer for who goes over it.
  */
+import { defaultSettings } from "./settings.ts"
 
 export interface Limits {
   /** Streams that a peer may have open at once; a further one is refused with REFUSED_STREAM. Default: 250. */
@@ -44,31 +45,13 @@ export const defaultLimits: Limits = {
   maxOutput: 256 * kibibyte,
 }
 
-/** A budget that fills up again with time: a burst of `size`, then `perSecond`. */
-export class Budget {
-  private readonly size: number
-  private readonly perMilli: number
-  private left: number
-  private at: number
-
-  constructor(size: number, perSecond: number, now: number) {
-    this.size = size
-    this.perMilli = perSecond / 1000
-    this.left = size
-    this.at = now
-  }
-
-  /** Makes it whole again. */
-  fill(): void {
-    this.left = this.size
-  }
-
-  /** Takes one. False if there is none left. */
-  take(now: number): boolean {
-    this.left = Math.min(this.size, this.left + (now - this.at) * this.perMilli)
-    this.at = now
-    if (this.left < 1) return false
-    this.left -= 1
-    return true
+/** All limits, given those that are not the defaults. Whoever has many connections asks once for all of them. */
+export const limitsOf = (given: Partial<Limits> = {}): Limits => {
+  const limits = { ...defaultLimits, ...given }
+  return {
+    ...limits,
+    // A peer may count on these before it has heard of ours.
+    streamWindow: Math.max(limits.streamWindow, defaultSettings.initialWindowSize),
+    connectionWindow: Math.max(limits.connectionWindow, defaultSettings.initialWindowSize),
   }
 }

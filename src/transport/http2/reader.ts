@@ -6,7 +6,16 @@
  *
  * Source: RFC 9113, sections 4.1, 4.2 and 6.1.
  */
-import { ConnectionError, errorCode, flag, frameHeaderLength, frameType, readUint24, readUint31 } from "./frames.ts"
+import {
+  ConnectionError,
+  errorCode,
+  flag,
+  frameHeaderLength,
+  frameType,
+  preface,
+  readUint24,
+  readUint31,
+} from "./frames.ts"
 
 export interface FrameSink {
   /** A whole frame of any type but DATA; its payload is bytes[start, end), valid during the call only. */
@@ -19,11 +28,18 @@ export interface FrameSink {
   readonly dataEnd: (endStream: boolean) => void
 }
 
+const none = new Uint8Array(0)
+const smallLength = frameHeaderLength + 64
+
 export class FrameReader {
   private readonly sink: FrameSink
   private readonly maxFrameSize: number
-  // The beginning of a frame whose rest is in a chunk to come.
-  private readonly partial: Uint8Array
+  // What of the client's preface has still to come.
+  private prefaceLeft: number
+  // Where a frame that straddles two chunks is put together. The small buffer is made when the first one comes, and stays;
+  // a larger one is given up again: an idle connection holds none.
+  private small: Uint8Array = none
+  private store: Uint8Array = none
   private partialLength = 0
   // Within a DATA frame: what is left of its data, then of its padding.
   private dataLeft = 0
@@ -31,19 +47,16 @@ export class FrameReader {
   private inData = false
   private endsStream = false
 
-  constructor(sink: FrameSink, maxFrameSize: number) {
+  /** `peer` is who sends the bytes: a client's begin with the preface. */
+  constructor(sink: FrameSink, maxFrameSize: number, peer: "server" | "client") {
     this.sink = sink
     this.maxFrameSize = maxFrameSize
-    this.partial = new Uint8Array(frameHeaderLength + 64)
-    this.store = this.partial
+    this.prefaceLeft = peer === "client" ? preface.length : 0
   }
-
-  // Where a straddling frame is put together: the small buffer above while it does, a larger one for a larger frame.
-  private store: Uint8Array
 
   /** Reads a chunk to its end. Throws a `ConnectionError` for what no peer may send. */
   read(chunk: Uint8Array): void {
-    let at = 0
+    let at = this.prefaceLeft === 0 ? 0 : this.readPreface(chunk)
     while (at < chunk.length) {
       if (this.inData) at = this.readData(chunk, at)
       else if (this.partialLength > 0) at = this.completePartial(chunk, at)
@@ -56,6 +69,19 @@ export class FrameReader {
         at += this.dispatch(chunk, at)
       }
     }
+  }
+
+  /** Checks what of the preface is in a chunk, and gives where the frames begin. */
+  private readPreface(chunk: Uint8Array): number {
+    const from = preface.length - this.prefaceLeft
+    const length = Math.min(chunk.length, this.prefaceLeft)
+    for (let i = 0; i < length; i++) {
+      if (chunk[i] !== preface[from + i]) {
+        throw new ConnectionError(errorCode.protocolError, "the connection doesn't begin with HTTP/2's preface")
+      }
+    }
+    this.prefaceLeft -= length
+    return length
   }
 
   /** How many bytes from `at` make the next thing that can be dispatched, as far as can be told. */
@@ -74,12 +100,18 @@ export class FrameReader {
   private keep(bytes: Uint8Array, from: number, to: number): void {
     const needed = this.partialLength + to - from
     if (needed > this.store.length) {
-      const larger = new Uint8Array(frameHeaderLength + this.maxFrameSize)
+      const larger = this.room(needed)
       larger.set(this.store.subarray(0, this.partialLength))
       this.store = larger
     }
     this.store.set(bytes.subarray(from, to), this.partialLength)
     this.partialLength = needed
+  }
+
+  private room(needed: number): Uint8Array {
+    if (needed > smallLength) return new Uint8Array(frameHeaderLength + this.maxFrameSize)
+    this.small = new Uint8Array(smallLength)
+    return this.small
   }
 
   private completePartial(chunk: Uint8Array, at: number): number {
@@ -89,8 +121,7 @@ export class FrameReader {
     if (this.partialLength >= this.wanted(this.store, 0, this.partialLength)) {
       const whole = this.store
       this.partialLength = 0
-      // A large buffer is given up again: an idle connection holds none.
-      this.store = this.partial
+      this.store = this.small
       this.dispatch(whole, 0)
     }
     return to

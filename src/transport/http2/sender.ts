@@ -5,7 +5,8 @@
  * Source: RFC 9113, sections 4.3, 5.2 and 6.9.
  */
 import { type ErrorCode, flag, frameHeaderLength, frameType, writeFrameHeader, writeUint32 } from "./frames.ts"
-import { Encoder, type Field } from "./hpack.ts"
+import type { Field } from "./hpack.ts"
+import { Encoder } from "./hpackEncoder.ts"
 import { Output } from "./output.ts"
 import { defaultSettings, type Settings } from "./settings.ts"
 import type { Stream } from "./stream.ts"

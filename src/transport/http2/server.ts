@@ -3,8 +3,10 @@
  * took it.
  */
 import { Connection } from "./connection.ts"
+import type { Events, Head } from "./events.ts"
 import type { ConnectionError } from "./frames.ts"
-import { type Accept, answered, type ServerConnection, type StreamHandler } from "./handler.ts"
+import { type Accept, answered, type ServerConnection, type ServerStream, type StreamHandler } from "./handler.ts"
+import type { Field } from "./hpack.ts"
 import type { Limits } from "./limits.ts"
 
 export interface SocketSide {
@@ -16,34 +18,60 @@ export interface SocketSide {
 
 const goOn = Object.freeze([{ name: ":status", value: "100" }])
 
-export const serverConnection = (
-  accept: Accept,
-  socket: SocketSide,
-  limits: Partial<Limits> | undefined,
-): ServerConnection => {
-  const connection: ServerConnection = new Connection<StreamHandler>(
-    {
-      head: (stream, head) => {
-        // A server's connection parses requests only.
-        if (!("method" in head)) return
-        if (head.expectsContinue) connection.sendHeaders(stream, goOn, false)
-        accept(connection, stream, head)
-      },
-      headTooLong: (stream) => {
-        stream.context = answered(connection, stream)
-        connection.sendHeaders(stream, [{ name: ":status", value: "431" }], true)
-      },
-      data: (stream, bytes, start, end) => stream.context?.data(bytes, start, end),
-      end: (stream, trailers) => stream.context?.end(trailers),
-      reset: (stream, code) => stream.context?.reset(code),
-      drained: (stream) => stream.context?.drained(),
-      goaway: () => {},
-      pong: () => {},
-      settings: () => {},
-      output: socket.output,
-      failed: socket.failed,
-    },
-    { role: "server", ...(limits === undefined ? {} : { limits }) },
-  )
-  return connection
+export const serverConnection = (accept: Accept, socket: SocketSide, limits?: Limits): ServerConnection =>
+  new HandlerEvents(accept, socket, limits).connection
+
+// A class, since closures for each event would make up much of an idle connection.
+class HandlerEvents implements Events<StreamHandler> {
+  readonly connection: ServerConnection
+  private readonly accept: Accept
+  private readonly socket: SocketSide
+
+  constructor(accept: Accept, socket: SocketSide, limits: Limits | undefined) {
+    this.accept = accept
+    this.socket = socket
+    this.connection = new Connection<StreamHandler>(this, { role: "server", ...(limits && { limits }) })
+  }
+
+  head(stream: ServerStream, head: Head): void {
+    // A server's connection parses requests only.
+    if (!("method" in head)) return
+    if (head.expectsContinue) this.connection.sendHeaders(stream, goOn, false)
+    this.accept(this.connection, stream, head)
+  }
+
+  headTooLong(stream: ServerStream): void {
+    stream.context = answered(this.connection, stream)
+    this.connection.sendHeaders(stream, [{ name: ":status", value: "431" }], true)
+  }
+
+  data(stream: ServerStream, bytes: Uint8Array, start: number, end: number): void {
+    stream.context?.data(bytes, start, end)
+  }
+
+  end(stream: ServerStream, trailers: ReadonlyArray<Field>): void {
+    stream.context?.end(trailers)
+  }
+
+  reset(stream: ServerStream, code: number): void {
+    stream.context?.reset(code)
+  }
+
+  drained(stream: ServerStream): void {
+    stream.context?.drained()
+  }
+
+  goaway(): void {}
+
+  pong(): void {}
+
+  settings(): void {}
+
+  output(): void {
+    this.socket.output()
+  }
+
+  failed(error: ConnectionError): void {
+    this.socket.failed(error)
+  }
 }

@@ -1,9 +1,11 @@
 /**
  * A stream: one request and its response on a connection.
  */
-
 import { type State, state } from "./states.ts"
 import { ReceiveWindow, SendWindow } from "./windows.ts"
+
+// What a stream expects whose body has gone on behind its content-length.
+const exceeded = -2
 
 /** `T` is what the user of the connection keeps with a stream. */
 export class Stream<T> {
@@ -33,5 +35,22 @@ export class Stream<T> {
 
   get closed(): boolean {
     return this.state === state.closed
+  }
+
+  /** Counts data that arrived against the content-length. */
+  count(length: number): void {
+    if (this.expected < 0) return
+    this.expected -= length
+    if (this.expected < 0) this.expected = exceeded
+  }
+
+  /** True once the body is longer than its content-length. */
+  get tooLong(): boolean {
+    return this.expected === exceeded
+  }
+
+  /** True if a body that ends here is shorter than its content-length, or longer. */
+  get wrongLength(): boolean {
+    return this.expected > 0 || this.tooLong
   }
 }

@@ -8,15 +8,20 @@
 // What setTimeout can wait; a longer one would fire at once.
 const maxTimerMillis = 2 ** 31 - 1
 
+/** Who has an alarm. */
+export interface Wakeable {
+  /** Does what is due, and gives the time of the next thing that may be; Infinity if there is none. */
+  ring(now: number): number
+}
+
 export class Alarm {
-  // Does what is due, and gives the time of the next thing that may be; Infinity if there is none.
-  private readonly ring: (now: number) => number
+  private readonly owner: Wakeable
   private timer: ReturnType<typeof setTimeout> | undefined
   private at = Number.POSITIVE_INFINITY
   private cleared = false
 
-  constructor(ring: (now: number) => number) {
-    this.ring = ring
+  constructor(owner: Wakeable) {
+    this.owner = owner
   }
 
   /** Lets it ring at a time by `performance.now`, or earlier if it was going to. */
@@ -24,7 +29,7 @@ export class Alarm {
     if (this.cleared || at >= this.at) return
     this.at = at
     clearTimeout(this.timer)
-    this.timer = setTimeout(() => this.rings(), Math.min(Math.ceil(at - performance.now()), maxTimerMillis))
+    this.timer = setTimeout(Alarm.rings, Math.min(Math.ceil(at - performance.now()), maxTimerMillis), this)
     // It is the socket that keeps a process running.
     this.timer.unref()
   }
@@ -35,8 +40,8 @@ export class Alarm {
     clearTimeout(this.timer)
   }
 
-  private rings(): void {
-    this.at = Number.POSITIVE_INFINITY
-    this.set(this.ring(performance.now()))
+  private static rings(alarm: Alarm): void {
+    alarm.at = Number.POSITIVE_INFINITY
+    alarm.set(alarm.owner.ring(performance.now()))
   }
 }

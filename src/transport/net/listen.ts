@@ -9,7 +9,7 @@ import { Data, Deferred, type Duration, Effect, type Scope } from "effect"
 import type { Peer } from "../../core/rpc/call.ts"
 import type { ServerConnection, ServerStream } from "../http2/handler.ts"
 import type { RequestHead } from "../http2/head.ts"
-import type { Limits } from "../http2/limits.ts"
+import { type Limits, limitsOf } from "../http2/limits.ts"
 import { Session, type SessionOptions, sessionTimes } from "./session.ts"
 import { type TlsOptions, tlsFault, toServerOptions } from "./tls.ts"
 
@@ -69,6 +69,11 @@ const spokenIn = (text: string): "http/2" | "http/1.1" | "neither" | "unclear" =
   return [http2Beginning, ...http1Beginnings].some((one) => one.startsWith(text)) ? "unclear" : "neither"
 }
 
+const ignore = () => {}
+function destroy(this: net.Socket): void {
+  this.destroy()
+}
+
 const keepAliveMillis = 30_000
 
 /**
@@ -85,19 +90,24 @@ export const listen = Effect.fnUntraced(function* (
   let draining = false
 
   const times = sessionTimes(options)
+  const allLimits = limitsOf(limits)
   const http1 = http1Carriers(handlers.http1, times.preface, () => draining)
+
+  // No arrow functions here and below: one for all sockets does, given the socket as `this`.
+  function left(this: net.Socket): void {
+    sockets.delete(this)
+    if (draining && sockets.size === 0) Deferred.doneUnsafe(closed, Effect.void)
+  }
 
   const accept = (socket: net.Socket) => {
     const silent = () => socket.destroy()
     sockets.set(socket, { drain: silent, stop: silent })
-    socket.once("close", () => {
-      sockets.delete(socket)
-      if (draining && sockets.size === 0) Deferred.doneUnsafe(closed, Effect.void)
-    })
+    socket.on("close", left)
     // A peer that goes away without a word: "close" follows.
-    socket.on("error", () => {})
+    socket.on("error", ignore)
+    socket.on("timeout", destroy)
     socket.setNoDelay(true)
-    socket.setTimeout(times.preface, silent)
+    socket.setTimeout(times.preface)
   }
 
   const carryHttp2 = (socket: net.Socket, first: Uint8Array) => {
@@ -107,7 +117,7 @@ export const listen = Effect.fnUntraced(function* (
       socket,
       (connection, stream, head) => handlers.http2(connection, stream, head, peer),
       times,
-      limits,
+      allLimits,
     )
     sockets.set(socket, opened)
     opened.receive(first)

@@ -6,7 +6,7 @@ import { Duration } from "effect"
 import type { Accept, StreamHandler } from "../http2/handler.ts"
 import type { Limits } from "../http2/limits.ts"
 import { serverConnection } from "../http2/server.ts"
-import { Alarm } from "./alarm.ts"
+import { Alarm, type Wakeable } from "./alarm.ts"
 import { Keepalive, type KeepaliveOptions, type KeepaliveTimes, keepaliveTimes } from "./keepalive.ts"
 import { Lifetime, type LifetimeOptions, type LifetimeTimes, lifetimeTimes } from "./lifetime.ts"
 import { Pump } from "./pump.ts"
@@ -41,17 +41,19 @@ export const sessionTimes = ({
 // What a drain waits for a peer to answer: a round trip takes less on almost any network.
 const partingMillis = 1000
 
-export class Session {
+const ignore = () => {}
+
+export class Session implements Wakeable {
   private readonly socket: net.Socket
   private readonly pump: Pump<StreamHandler>
   private readonly keepalive: Keepalive
   private readonly lifetime: Lifetime
-  private readonly alarm = new Alarm((now) => this.ring(now))
+  private readonly alarm = new Alarm(this)
   private readonly prefaceBy: number
   // When a drain no longer waits for the peer.
   private partingAt = Number.POSITIVE_INFINITY
 
-  constructor(socket: net.Socket, accept: Accept, times: SessionTimes, limits?: Partial<Limits>) {
+  constructor(socket: net.Socket, accept: Accept, times: SessionTimes, limits: Limits) {
     const now = performance.now()
     this.socket = socket
     this.prefaceBy = now + times.preface
@@ -63,12 +65,12 @@ export class Session {
     }
     this.pump = new Pump({
       socket,
-      connection: (output) => serverConnection(begin, { output, failed: () => {} }, limits),
+      connection: (output) => serverConnection(begin, { output, failed: ignore }, limits),
       role: "server",
       linger: times.keepalive.timeout,
       flushed: () => this.rest(),
     })
-    socket.once("close", () => this.alarm.clear())
+    socket.on("close", () => this.alarm.clear())
     this.alarm.set(this.next(now))
     this.pump.flush()
   }
@@ -95,7 +97,8 @@ export class Session {
     if (this.lifetime.busy && this.pump.connection.openStreams === 0) this.lifetime.rest(performance.now())
   }
 
-  private ring(now: number): number {
+  /** Does what is due on the connection. */
+  ring(now: number): number {
     const { connection, closing, heardAt } = this.pump
     if (closing) return Number.POSITIVE_INFINITY
     const alive = this.keepalive.due(now, heardAt)

@@ -2,9 +2,11 @@ import assert from "node:assert/strict"
 import { Buffer } from "node:buffer"
 import { describe, test } from "node:test"
 import fc from "fast-check"
-import { Connection, type Events, type Head } from "../../../src/transport/http2/connection.ts"
+import { Connection } from "../../../src/transport/http2/connection.ts"
+import type { Events, Head } from "../../../src/transport/http2/events.ts"
 import { errorCode, flag, frameType } from "../../../src/transport/http2/frames.ts"
 import type { Field } from "../../../src/transport/http2/hpack.ts"
+import { limitsOf } from "../../../src/transport/http2/limits.ts"
 import type { Stream } from "../../../src/transport/http2/stream.ts"
 import { frame } from "../support.ts"
 import {
@@ -82,12 +84,12 @@ class Pair {
   constructor(plans: ReadonlyArray<Plan>, seed: number) {
     this.plans = plans
     this.random = seed
-    const limits = {
+    const limits = limitsOf({
       streamWindow: smallest,
       connectionWindow: 2 * smallest,
       maxConcurrentStreams: 3,
       maxOutput: 20_000,
-    }
+    })
     this.client = new Connection<Side>(
       {
         ...this.events(() => this.client),
@@ -273,7 +275,10 @@ const large: Plan = {
 
 describe("a client", () => {
   test("opens no more than 100 streams before it knows how many its server takes", () => {
-    const server = new Connection<never>(eventsOf<never>({}), { role: "server", limits: { maxConcurrentStreams: 102 } })
+    const server = new Connection<never>(eventsOf<never>({}), {
+      role: "server",
+      limits: limitsOf({ maxConcurrentStreams: 102 }),
+    })
     const client = new Connection<number>(eventsOf<number>({}), { role: "client" })
     const openAll = () => {
       let opened = 0

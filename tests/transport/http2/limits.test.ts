@@ -2,7 +2,7 @@ import assert from "node:assert/strict"
 import { Buffer } from "node:buffer"
 import { describe, test } from "node:test"
 import { errorCode, flag, frameType } from "../../../src/transport/http2/frames.ts"
-import { Budget, defaultLimits } from "../../../src/transport/http2/limits.ts"
+import { defaultLimits } from "../../../src/transport/http2/limits.ts"
 import { frame } from "../support.ts"
 import {
   block,
@@ -40,19 +40,6 @@ const endsWith = ({ connection, goaway, failures, send, sent }: Victim, code: nu
   send(ping)
   assert.equal(sent.length, length, "what comes after the end is not read")
 }
-
-describe("a budget", () => {
-  test("gives its size at once, and then so many a second, never more than its size", () => {
-    const budget = new Budget(3, 2, 0)
-    const takes = (now: number, count: number) => Array.from({ length: count }, () => budget.take(now))
-    assert.deepEqual(takes(0, 4), [true, true, true, false])
-    assert.deepEqual(takes(499, 1), [false])
-    assert.deepEqual(takes(500, 2), [true, false])
-    assert.deepEqual(takes(1_000_000, 4), [true, true, true, false])
-    budget.fill()
-    assert.deepEqual(takes(1_000_000, 4), [true, true, true, false])
-  })
-})
 
 describe("maxConcurrentStreams", () => {
   test("is announced, and one stream more is refused, until one of them has ended", () => {

@@ -9,6 +9,7 @@ import { describe } from "node:test"
 import { Effect } from "effect"
 import { Connection } from "../../../src/transport/http2/connection.ts"
 import type { Field } from "../../../src/transport/http2/hpack.ts"
+import { limitsOf } from "../../../src/transport/http2/limits.ts"
 import { listen } from "../../../src/transport/net/listen.ts"
 import { test } from "../../effect.ts"
 import { http2Requests } from "../support.ts"
@@ -135,7 +136,7 @@ const client = (port: number) =>
         output: () => queueMicrotask(flush),
         failed: (error) => socket.destroy(error),
       }),
-      { role: "client", limits: { streamWindow: 100_000, connectionWindow: 200_000 } },
+      { role: "client", limits: limitsOf({ streamWindow: 100_000, connectionWindow: 200_000 }) },
     )
     socket.on("data", (chunk: Buffer) => {
       connection.receive(chunk)

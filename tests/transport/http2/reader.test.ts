@@ -2,7 +2,7 @@ import assert from "node:assert/strict"
 import { Buffer } from "node:buffer"
 import { describe, test } from "node:test"
 import fc from "fast-check"
-import { ConnectionError, errorCode, flag, frameType } from "../../../src/transport/http2/frames.ts"
+import { ConnectionError, errorCode, flag, frameType, preface } from "../../../src/transport/http2/frames.ts"
 import { FrameReader } from "../../../src/transport/http2/reader.ts"
 import { frame } from "../support.ts"
 import { cut } from "./support.ts"
@@ -20,7 +20,7 @@ type Seen =
 const maxFrameSize = 16_384
 
 /** All that a reader finds in chunks, with the pieces of a DATA frame put together. */
-const read = (chunks: ReadonlyArray<Uint8Array>): ReadonlyArray<Seen> => {
+const read = (chunks: ReadonlyArray<Uint8Array>, peer: "server" | "client" = "server"): ReadonlyArray<Seen> => {
   const seen: Array<Seen> = []
   let begun: { streamId: number; length: number; padding: number; pieces: Array<Uint8Array> } | undefined
   const reader = new FrameReader(
@@ -43,6 +43,7 @@ const read = (chunks: ReadonlyArray<Uint8Array>): ReadonlyArray<Seen> => {
       },
     },
     maxFrameSize,
+    peer,
   )
   for (const chunk of chunks) {
     const copy = Uint8Array.from(chunk)
@@ -126,6 +127,23 @@ describe("the frame reader", () => {
     assert.deepEqual(read([padded(10, 9)]), [
       { streamId: 1, length: 10, data: Buffer.alloc(0), padding: 10, end: false },
     ])
+  })
+
+  test("reads a client's preface first, wherever it is cut, and takes nothing else for it", () => {
+    const whole = Buffer.concat([preface, frame(frameType.ping, 0, 0, Buffer.of(1))])
+    const expected = read([frame(frameType.ping, 0, 0, Buffer.of(1))])
+    for (let size = 1; size <= whole.length; size++) assert.deepEqual(read(cut(whole, [size]), "client"), expected)
+    for (let at = 0; at < preface.length; at++) {
+      const wrong = Buffer.from(whole)
+      wrong[at] = 0
+      for (const size of [1, at + 1, whole.length]) {
+        const chunks = cut(wrong.subarray(0, at + 1), [size])
+        assert.throws(
+          () => read(chunks, "client"),
+          (error) => error instanceof ConnectionError && error.code === errorCode.protocolError,
+        )
+      }
+    }
   })
 
   test("refuses DATA that is on no stream", () => {

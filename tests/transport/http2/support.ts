@@ -2,10 +2,12 @@
  * What the tests of HTTP/2 share: frames as they are on the wire, and a server in memory that anything can be done to.
  */
 import { Buffer } from "node:buffer"
-import { Connection, type Events } from "../../../src/transport/http2/connection.ts"
+import { Connection } from "../../../src/transport/http2/connection.ts"
+import type { Events } from "../../../src/transport/http2/events.ts"
 import { errorCode, flag, frameType, preface } from "../../../src/transport/http2/frames.ts"
-import { Encoder, type Field } from "../../../src/transport/http2/hpack.ts"
-import type { Limits } from "../../../src/transport/http2/limits.ts"
+import type { Field } from "../../../src/transport/http2/hpack.ts"
+import { Encoder } from "../../../src/transport/http2/hpackEncoder.ts"
+import { type Limits, limitsOf } from "../../../src/transport/http2/limits.ts"
 import type { Stream } from "../../../src/transport/http2/stream.ts"
 import { frame } from "../support.ts"
 
@@ -119,7 +121,7 @@ export const victim = (limits: Partial<Limits> = {}, on: Partial<Events<unknown>
       },
       failed: (error) => failures.push(error.code),
     }),
-    { role: "server", limits, now: () => clock.now },
+    { role: "server", limits: limitsOf(limits), now: () => clock.now },
   )
   const flush = () => {
     for (let bytes = connection.take(); bytes.length > 0; bytes = connection.take()) sent.push(...frames(bytes))

@@ -10,6 +10,7 @@ import { Deferred, Effect } from "effect"
 import { clientConnection, type ResponseHandler } from "../../../src/transport/http2/client.ts"
 import { errorCode } from "../../../src/transport/http2/frames.ts"
 import type { Accept } from "../../../src/transport/http2/handler.ts"
+import { limitsOf } from "../../../src/transport/http2/limits.ts"
 import { serverConnection } from "../../../src/transport/http2/server.ts"
 import { dial } from "../../../src/transport/net/dial.ts"
 import { Pump } from "../../../src/transport/net/pump.ts"
@@ -89,7 +90,7 @@ describe("a client and a server that both have more to say than the wire takes",
       const answer: Accept = (connection, stream) => {
         connection.sendHeaders(stream, [{ name: ":status", value: "200" }, long], true)
       }
-      const limits = { maxConcurrentStreams: calls }
+      const limits = limitsOf({ maxConcurrentStreams: calls })
       const options = { linger: 1000 }
       new Pump({
         ...options,
@@ -171,7 +172,7 @@ describe("a server's connection that is over", () => {
         socket.write(Buffer.alloc(50_000_000))
         new Pump({
           socket,
-          connection: (output) => serverConnection(() => {}, { output, failed: () => {} }, undefined),
+          connection: (output) => serverConnection(() => {}, { output, failed: () => {} }),
           role: "server",
           linger: 100,
         })

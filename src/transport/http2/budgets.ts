@@ -1,0 +1,68 @@
+/**
+ * Budgets: how often a peer may do what costs it nothing, and us a little.
+ */
+import { ConnectionError, errorCode } from "./frames.ts"
+import type { Limits } from "./limits.ts"
+
+/** A budget that fills up again with time: a burst of `size`, then `perSecond`. */
+export class Budget {
+  private readonly size: number
+  private readonly perMilli: number
+  private left: number
+  private at: number
+
+  constructor(size: number, perSecond: number, now: number) {
+    this.size = size
+    this.perMilli = perSecond / 1000
+    this.left = size
+    this.at = now
+  }
+
+  /** Makes it whole again. */
+  fill(): void {
+    this.left = this.size
+  }
+
+  /** Takes one. False if there is none left. */
+  take(now: number): boolean {
+    this.left = Math.min(this.size, this.left + (now - this.at) * this.perMilli)
+    this.at = now
+    if (this.left < 1) return false
+    this.left -= 1
+    return true
+  }
+}
+
+/** The budgets of a connection. A peer that goes over one of them is told to calm down, and loses the connection. */
+export class Budgets {
+  private readonly now: () => number
+  private readonly resets: Budget
+  private readonly idle: Budget
+
+  constructor(role: "server" | "client", limits: Limits, now: () => number) {
+    this.now = now
+    // A server that refuses or cancels its client's calls only does its own work.
+    const maxResets = role === "server" ? limits.maxResets : Number.POSITIVE_INFINITY
+    this.resets = new Budget(maxResets, limits.maxResetsPerSecond, now())
+    this.idle = new Budget(limits.maxIdleFrames, limits.maxIdleFramesPerSecond, now())
+  }
+
+  /** A stream opened only to be reset, by the peer (CVE-2023-44487) or by us for its faults (CVE-2025-8671). */
+  reset(): void {
+    if (!this.resets.take(this.now())) {
+      throw new ConnectionError(errorCode.enhanceYourCalm, "too many streams are reset")
+    }
+  }
+
+  /** A frame without use. */
+  idleFrame(): void {
+    if (!this.idle.take(this.now())) {
+      throw new ConnectionError(errorCode.enhanceYourCalm, "too many frames without use")
+    }
+  }
+
+  /** Something of use, behind which frames without use are counted from the start. */
+  useful(): void {
+    this.idle.fill()
+  }
+}

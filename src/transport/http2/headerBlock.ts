@@ -1,0 +1,80 @@
+/**
+ * A header block: the payload of a HEADERS frame and of the CONTINUATION frames that follow it, put together.
+ *
+ * Nearly all are one frame long, and stay where they are: in the bytes of the socket.
+ *
+ * Source: RFC 9113, sections 4.3, 6.2 and 6.10.
+ */
+import { ConnectionError, errorCode, flag, readUint31 } from "./frames.ts"
+import type { Limits } from "./limits.ts"
+
+/** How long a priority is, in a frame of its own too. */
+export const priorityLength = 5
+
+/** The one block of a connection that is being read: no other frame may come before it is whole. */
+export class HeaderBlock {
+  streamId = 0
+  endStream = false
+  /** Priorities are ignored, but a stream that depends on itself was never allowed (RFC 7540, section 5.3.1). */
+  dependsOnItself = false
+  /** Where in its bytes the block is, once it is whole. */
+  start = 0
+  end = 0
+  /** True while CONTINUATION frames have to follow. */
+  open = false
+  private readonly limits: Limits
+  private pieces: Uint8Array | undefined
+  private continuations = 0
+
+  constructor(limits: Limits) {
+    this.limits = limits
+  }
+
+  /** Takes a HEADERS frame. Gives the bytes that the block is in if it is whole: these very ones. */
+  begin(flags: number, streamId: number, bytes: Uint8Array, start: number, end: number): Uint8Array | undefined {
+    if (streamId === 0) throw new ConnectionError(errorCode.protocolError, "HEADERS is not on a stream")
+    const padded = (flags & flag.padded) !== 0
+    const prioritized = (flags & flag.priority) !== 0
+    let from = start + (padded ? 1 : 0)
+    this.dependsOnItself = prioritized && from + priorityLength <= end && readUint31(bytes, from) === streamId
+    from += prioritized ? priorityLength : 0
+    if (from > end) throw new ConnectionError(errorCode.frameSizeError, "HEADERS is too short for its flags")
+    const to = end - (padded ? (bytes[start] ?? 0) : 0)
+    if (from > to) throw new ConnectionError(errorCode.protocolError, "a frame's padding is longer than the frame")
+    this.streamId = streamId
+    this.endStream = (flags & flag.endStream) !== 0
+    if ((flags & flag.endHeaders) === 0) {
+      this.hold(bytes, from, to)
+      return undefined
+    }
+    this.start = from
+    this.end = to
+    return bytes
+  }
+
+  /** Takes a CONTINUATION frame. Gives the bytes that the block is in if it is whole. */
+  goOn(flags: number, bytes: Uint8Array, start: number, end: number): Uint8Array | undefined {
+    const { pieces } = this
+    if (pieces === undefined) throw new ConnectionError(errorCode.protocolError, "CONTINUATION continues nothing")
+    this.continuations += 1
+    if (this.continuations > this.limits.maxContinuations || this.end + end - start > pieces.length) throw tooLarge()
+    pieces.set(bytes.subarray(start, end), this.end)
+    this.end += end - start
+    if ((flags & flag.endHeaders) === 0) return undefined
+    this.open = false
+    this.pieces = undefined
+    return pieces
+  }
+
+  private hold(bytes: Uint8Array, from: number, to: number): void {
+    if (to - from > this.limits.maxHeaderBlockSize) throw tooLarge()
+    this.pieces = new Uint8Array(this.limits.maxHeaderBlockSize)
+    this.pieces.set(bytes.subarray(from, to))
+    this.start = 0
+    this.end = to - from
+    this.continuations = 0
+    this.open = true
+  }
+}
+
+const tooLarge = (): ConnectionError => new ConnectionError(errorCode.enhanceYourCalm, "a header block is too large")
