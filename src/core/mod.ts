@@ -41,5 +41,6 @@ export {
 export { RpcError } from "./rpc/error.ts"
 export type { Interceptor } from "./rpc/interceptor.ts"
 export * as Metadata from "./rpc/metadata.ts"
+export { mapReady } from "./rpc/ready.ts"
 export type { Handler, ServiceLayer } from "./rpc/service.ts"
 export * as Status from "./rpc/status.ts"

@@ -9,17 +9,17 @@ import * as Metadata from "../../core/rpc/metadata.ts"
 import { respond, respondEach } from "../../core/rpc/service.ts"
 import type { ServerConnection, ServerStream, StreamHandler } from "../http2/handler.ts"
 import type { Field } from "../http2/hpack.ts"
-import { Answers } from "./answers.ts"
+import { Answers, type Sink } from "./answers.ts"
 import { acceptEncoding, status200 } from "./head.ts"
 import { toFields } from "./metadata.ts"
-import { Requests } from "./requests.ts"
+import { Requests, type Source } from "./requests.ts"
 import type { Opening, Serving } from "./server.ts"
 import { errorTrailers, okTrailers } from "./status.ts"
 
 // What setTimeout can wait; a longer one would fire at once.
 const maxTimerMillis = 2 ** 31 - 1
 
-export class ServerCall implements StreamHandler {
+export class ServerCall implements StreamHandler, Source, Sink {
   private readonly serving: Serving
   private readonly opening: Opening
   private readonly connection: ServerConnection
@@ -40,31 +40,16 @@ export class ServerCall implements StreamHandler {
     this.opening = opening
     this.connection = connection
     this.stream = stream
-    const { route, codec, head, metadata } = opening
-    const { method, kind } = route.handler
+    const { route, head, metadata } = opening
     this.info = {
-      method,
+      method: route.handler.method,
       metadata,
       deadline: head.timeout === undefined ? undefined : serving.clock.currentTimeMillisUnsafe() + head.timeout,
       peer,
       response: { header: Metadata.empty, trailer: Metadata.empty },
     }
-    this.requests = new Requests({
-      desc: route.desc.input,
-      codec,
-      encoding: head.received,
-      maxBytes: serving.maxReceiveBytes,
-      streaming: kind === "client_streaming" || kind === "bidi_streaming",
-      taken: (length) => connection.taken(stream, length),
-    })
-    this.answers = new Answers({
-      desc: route.desc.output,
-      codec,
-      encoding: head.sent,
-      minBytes: route.minBytes,
-      maxBytes: serving.maxSendBytes,
-      send: (bytes) => this.send(bytes),
-    })
+    this.requests = new Requests(opening.requests, this)
+    this.answers = new Answers(opening.answers, this)
   }
 
   /** Starts what needs no more of the request than its head. */
@@ -93,7 +78,7 @@ export class ServerCall implements StreamHandler {
   // ---- The stream's events
 
   data(bytes: Uint8Array, start: number, end: number): void {
-    if (this.over) return this.connection.taken(this.stream, end - start)
+    if (this.over) return this.taken(end - start)
     try {
       this.requests.read(bytes, start, end)
     } catch (error) {
@@ -155,14 +140,20 @@ export class ServerCall implements StreamHandler {
     fiber.addObserver((late) => this.finish(late))
   }
 
-  // ---- The response
+  // ---- The body of the request, and of the response
 
-  private send(bytes: Uint8Array): boolean {
+  taken(length: number): void {
+    this.connection.taken(this.stream, length)
+  }
+
+  send(bytes: Uint8Array): boolean {
     // Of a call that is over the program is being interrupted: it may wait for that.
     if (this.over) return false
     this.sendHead()
     return this.connection.sendData(this.stream, bytes)
   }
+
+  // ---- The response
 
   private finish(exit: Exit.Exit<unknown, RpcError>): void {
     if (this.over) return

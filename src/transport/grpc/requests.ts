@@ -18,7 +18,11 @@ export interface RequestsOptions {
   readonly maxBytes: number
   /** True for a method that takes a stream, false for one that takes one request. */
   readonly streaming: boolean
-  /** Called when so many bytes have been taken in, for the window to open again. */
+}
+
+/** Where the body comes from. */
+export interface Source {
+  /** So many bytes have been taken in: the window may open again. */
   readonly taken: (length: number) => void
 }
 
@@ -36,14 +40,16 @@ const effect = (message: unknown) => message as Effect.Effect<unknown, RpcError>
  */
 export class Requests implements MessageSink {
   private readonly options: RequestsOptions
+  private readonly source: Source
   private readonly reader: EnvelopeReader
   private untaken = 0
   private arrived: Array<unknown> = []
   private ended: Next | undefined
   private resume: ((next: Next) => void) | undefined
 
-  constructor(options: RequestsOptions) {
+  constructor(options: RequestsOptions, source: Source) {
     this.options = options
+    this.source = source
     this.reader = new EnvelopeReader(options.maxBytes, this)
   }
 
@@ -180,6 +186,6 @@ export class Requests implements MessageSink {
   private take(): void {
     const { untaken } = this
     this.untaken = 0
-    if (untaken > 0) this.options.taken(untaken)
+    if (untaken > 0) this.source.taken(untaken)
   }
 }

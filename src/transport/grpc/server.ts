@@ -15,10 +15,12 @@ import type { RequestHead } from "../http2/head.ts"
 import type { Field } from "../http2/hpack.ts"
 import { defaultMaxReceiveBytes, type MessageLimits } from "../limits.ts"
 import { type DescMethod, descriptorOf } from "../method.ts"
+import type { AnswersOptions } from "./answers.ts"
 import { ServerCall } from "./call.ts"
-import { type Codec, codecOf } from "./codec.ts"
+import { codecOf } from "./codec.ts"
 import { type CallHead, readHead, responseHead, status200 } from "./head.ts"
 import { fromFields } from "./metadata.ts"
+import type { RequestsOptions } from "./requests.ts"
 import { errorTrailers } from "./status.ts"
 
 /** What all calls of a server share. */
@@ -55,9 +57,10 @@ const route = (service: Service<DescService, never>, handler: Handler<never>): R
 /** What the head of a request says of its call: all that can be known of it before its body. */
 export interface Opening {
   readonly route: Route
-  readonly codec: Codec
   readonly contentType: string
   readonly head: CallHead
+  readonly requests: RequestsOptions
+  readonly answers: AnswersOptions
   readonly metadata: Metadata.Metadata
   /** What begins the response, metadata aside. */
   readonly response: ReadonlyArray<Field>
@@ -141,9 +144,19 @@ export class GrpcServer {
         ],
       }
     if (codec === undefined) return { refusal: [{ name: ":status", value: "415" }] }
-    const head = readHead(fields, route.encodings)
-    const response = responseHead(route.heads, contentType, head.sent, route.encodings)
-    return { route, codec, contentType, head, metadata: fromFields(fields), response }
+    const { handler, desc, encodings, minBytes } = route
+    const { maxReceiveBytes, maxSendBytes } = this.serving
+    const head = readHead(fields, encodings)
+    const streaming = handler.kind === "client_streaming" || handler.kind === "bidi_streaming"
+    return {
+      route,
+      contentType,
+      head,
+      requests: { desc: desc.input, codec, encoding: head.received, maxBytes: maxReceiveBytes, streaming },
+      answers: { desc: desc.output, codec, encoding: head.sent, minBytes, maxBytes: maxSendBytes },
+      metadata: fromFields(fields),
+      response: responseHead(route.heads, contentType, head.sent, encodings),
+    }
   }
 }
 

@@ -69,6 +69,7 @@ export class Connection<T> implements FrameSink {
   private readonly block: HeaderBlock
   private readonly decoder: Decoder
   private readonly sender: Sender<T>
+  private readonly whenEnded = (stream: Stream<T>): void => this.localEnded(stream)
   private readonly ids: StreamIds
   private readonly streams = new Map<number, Stream<T>>()
   private readonly receiveWindow: ReceiveWindow
@@ -202,7 +203,7 @@ export class Connection<T> implements FrameSink {
   /** Ends our side of a stream, after all that waits, with trailers or without. */
   sendEnd(stream: Stream<T>, trailers?: ReadonlyArray<Field>): void {
     if (stream.closed) return
-    this.sender.end(stream, trailers, () => this.localEnded(stream))
+    this.sender.end(stream, trailers, this.whenEnded)
     this.wrote()
   }
 

@@ -83,14 +83,19 @@ export class Sender<T> {
   }
 
   /** Ends a stream once nothing of it is pending: with trailers, or with an empty DATA frame. `ended` says that it did. */
-  end(stream: Stream<T>, trailers: ReadonlyArray<Field> | undefined, ended: () => void): void {
-    const end = () => {
-      if (trailers === undefined) this.frame(frameType.data, flag.endStream, stream.id, empty)
-      else this.headers(stream.id, trailers, true)
-      ended()
-    }
-    if (stream.pending.length === 0) end()
-    else stream.ending = end
+  end(stream: Stream<T>, trailers: ReadonlyArray<Field> | undefined, ended: (stream: Stream<T>) => void): void {
+    if (stream.pending.length > 0) stream.ending = () => this.writeEnd(stream, trailers, ended)
+    else this.writeEnd(stream, trailers, ended)
+  }
+
+  private writeEnd(
+    stream: Stream<T>,
+    trailers: ReadonlyArray<Field> | undefined,
+    ended: (stream: Stream<T>) => void,
+  ): void {
+    if (trailers === undefined) this.frame(frameType.data, flag.endStream, stream.id, empty)
+    else this.headers(stream.id, trailers, true)
+    ended(stream)
   }
 
   /** True if nothing waits. */
@@ -141,6 +146,7 @@ export class Sender<T> {
 
   /** Forgets what a stream had to say. */
   forget(stream: Stream<T>): void {
+    if (stream.pending.length === 0) return
     this.waiting.delete(stream)
     stream.pending.length = 0
     stream.ending = undefined

@@ -7,8 +7,8 @@ import type { Server } from "../process.ts"
 import type { Measure } from "../row.ts"
 import { type Calculator, calculator, runtimeNames, runtimes } from "../servers.ts"
 
-const warmUpSeconds = 6
-const roundSeconds = 2
+const warmUpSeconds = 8
+const roundSeconds = 1
 
 /** Warms a server up, so long that also a slow one has compiled what it runs. */
 export const warmUp = (server: Server): Promise<unknown> => h2load(server.port, { seconds: warmUpSeconds })
@@ -28,7 +28,7 @@ export const microseconds: Pick<Comparison<number>, "figure" | "show"> = {
 const names: ReadonlyArray<Calculator> = [...runtimes, "grpc-go", "grpc-js", "connect-node"]
 
 export const unary: Measure = async (note) => {
-  const outcomes = await contest({ start: calculator, names, rounds: 5, warmUp, take: cpuPerCall }, note)
+  const outcomes = await contest({ start: calculator, names, rounds: 9, warmUp, take: cpuPerCall }, note)
   const row = (ours: Calculator, peer: Calculator, measure: string, must: number, aim: number) =>
     compare(outcomes.get(ours), outcomes.get(peer), {
       ...microseconds,

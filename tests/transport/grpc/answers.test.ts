@@ -15,18 +15,16 @@ assert.ok(codec)
 /** Answers, and the pieces of the body that they were sent in; as long as `full` is set, pieces wait. */
 const open = (options: Partial<AnswersOptions> = {}) => {
   const seen = { pieces: [] as Uint8Array[], full: false }
-  const answers = new Answers({
-    desc: PiPointSchema,
-    codec,
-    encoding: undefined,
-    minBytes: 1024,
-    maxBytes: 1 << 20,
-    send: (bytes) => {
+  const sink = {
+    send: (bytes: Uint8Array) => {
       seen.pieces.push(bytes)
       return !seen.full
     },
-    ...options,
-  })
+  }
+  const answers = new Answers(
+    { desc: PiPointSchema, codec, encoding: undefined, minBytes: 1024, maxBytes: 1 << 20, ...options },
+    sink,
+  )
   return { answers, seen }
 }
 

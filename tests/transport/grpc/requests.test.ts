@@ -15,17 +15,15 @@ assert.ok(codec)
 
 const open = (options: Partial<RequestsOptions> = {}) => {
   const seen = { taken: 0 }
-  const requests = new Requests({
-    desc: PiRequestSchema,
-    codec,
-    encoding: undefined,
-    maxBytes: 1 << 20,
-    streaming: true,
-    taken: (length) => {
+  const source = {
+    taken: (length: number) => {
       seen.taken += length
     },
-    ...options,
-  })
+  }
+  const requests = new Requests(
+    { desc: PiRequestSchema, codec, encoding: undefined, maxBytes: 1 << 20, streaming: true, ...options },
+    source,
+  )
   return { requests, seen, read: (bytes: Uint8Array) => requests.read(bytes, 0, bytes.length) }
 }
 
