@@ -9,6 +9,7 @@ import type { Server } from "../process.ts"
 import type { Measure } from "../row.ts"
 import { type Calculator, calculator, calculatorNames, runtimeNames, runtimes } from "../servers.ts"
 import { assertAnswer } from "../spotCheck.ts"
+import { spread } from "../spread.ts"
 import { Wire } from "../wire.ts"
 
 const kibibyte = 1024
@@ -98,17 +99,31 @@ export const connections: Measure = async (note) => {
 
 const few = 200_000
 const many = 1_000_000
+// A collector lets the heap swing by a fifth between two of its runs: the figure is the median of several moments.
+const moments = 7
+const callsBetween = 20_000
 
 interface Growth {
   readonly few: number
   readonly many: number
 }
 
+/** The memory after so many calls, and at some moments within the next ones. */
+const memoryAfter = async (server: Server, calls: number): Promise<number> => {
+  const taken: Array<number> = []
+  await h2load(server.port, { calls: calls - (moments >> 1) * callsBetween })
+  for (let i = 0; i < moments; i++) {
+    await setTimeout(settleMillis / 4)
+    taken.push(server.rss())
+    await h2load(server.port, { calls: callsBetween })
+  }
+  return spread(taken).median
+}
+
 const growth = async (server: Server): Promise<Growth> => {
-  await h2load(server.port, { calls: few })
-  const afterFew = await settled(server)
-  await h2load(server.port, { calls: many - few })
-  return { few: afterFew, many: await settled(server) }
+  const afterFew = await memoryAfter(server, few)
+  const made = few + Math.ceil(moments / 2) * callsBetween
+  return { few: afterFew, many: await memoryAfter(server, many - made) }
 }
 
 const mebibyte = 2 ** 20
