@@ -1,7 +1,10 @@
 import assert from "node:assert/strict"
+import { readFileSync } from "node:fs"
+import * as http2 from "node:http2"
+import { join } from "node:path"
 import { describe } from "node:test"
-import { create, createFileRegistry } from "@bufbuild/protobuf"
-import { FileDescriptorProtoSchema, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt"
+import { create, createFileRegistry, toBinary } from "@bufbuild/protobuf"
+import { FileDescriptorProtoSchema, file_google_protobuf_wrappers, StringValueSchema } from "@bufbuild/protobuf/wkt"
 import { Context, Deferred, Effect, Result } from "effect"
 import { intercept } from "../../src/core/layers/intercept.ts"
 import { Call, sendHeader } from "../../src/core/rpc/call.ts"
@@ -29,6 +32,8 @@ import {
 } from "./support.ts"
 
 const json = { "content-type": "application/json" }
+
+const pem = (name: string): string => readFileSync(join(import.meta.dirname, "certificates", name), "utf8")
 
 /** A service of its own package: `other.Echo/Say`. */
 const echo = createFileRegistry(
@@ -83,6 +88,44 @@ describe("a server", () => {
       const said = yield* request({ ...json, ":path": "/other.Echo/Say" }, '"hello"')
       assert.deepEqual([said.status, `${said.body}`], [200, '"hello"'])
     }))
+
+  for (const [how, tls] of [
+    ["", {}],
+    [" over TLS", { tls: { key: pem("server.key"), cert: pem("server.pem") } }],
+  ] as const) {
+    test(`gives back long messages as they were, many of them at once${how}`, () =>
+      Effect.gen(function* () {
+        assert.ok(echo?.methods[0] !== undefined)
+        const say = { method: protoMethod(echo.methods[0]), kind: "unary" as const, run: Effect.succeed }
+        const { url } = yield* start(fromHandlers(echo, [say]), tls)
+        const sessions = yield* Effect.acquireRelease(
+          Effect.sync(() => [1, 2].map(() => http2.connect(url, { rejectUnauthorized: false }))),
+          (all) =>
+            Effect.sync(() => {
+              for (const session of all) session.destroy()
+            }),
+        )
+        const messages = Array.from({ length: 24 }, (_, i) => {
+          const value = Array.from({ length: 20_000 + 9_000 * i }, (_, at) =>
+            String.fromCharCode(32 + ((at * at + i) % 90)),
+          )
+          return envelope(toBinary(StringValueSchema, create(StringValueSchema, { value: value.join("") })))
+        })
+        yield* Effect.forEach(
+          messages,
+          (message, i) =>
+            Effect.gen(function* () {
+              const session = sessions[i % sessions.length]
+              assert.ok(session)
+              const headers = { ":path": "/other.Echo/Say", "content-type": "application/grpc" }
+              const { body, trailers } = yield* requests2(session)(headers, message)
+              assert.equal(trailers["grpc-status"], "0")
+              assert.ok(body.equals(message), `message ${i} came back as another`)
+            }),
+          { concurrency: "unbounded" },
+        )
+      }))
+  }
 
   test("runs programs in the context that it was started in", () =>
     Effect.gen(function* () {
