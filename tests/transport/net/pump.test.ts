@@ -15,7 +15,7 @@ import { serverConnection } from "../../../src/transport/http2/server.ts"
 import { dial } from "../../../src/transport/net/dial.ts"
 import { Pump } from "../../../src/transport/net/pump.ts"
 import { test } from "../../effect.ts"
-import { fields, settings } from "../http2/support.ts"
+import { fields, headers, hello, settings, windowUpdate } from "../http2/support.ts"
 import { wire } from "../support.ts"
 
 const head = fields({ ":method": "POST", ":scheme": "http", ":path": "/", ":authority": "localhost" })
@@ -181,5 +181,49 @@ describe("a server's connection that is over", () => {
       socket.pause()
       yield* send("no preface of HTTP/2")
       yield* Deferred.await(cut)
+    }))
+})
+
+/** A socket that sends nothing until it is told to, and has a look at what it still has to send. */
+class Held extends Duplex {
+  readonly waiting: Array<{ readonly bytes: Buffer; readonly done: () => void }> = []
+
+  override _read(): void {}
+
+  override _write(bytes: Buffer, _encoding: string, done: () => void): void {
+    this.waiting.push({ bytes, done })
+  }
+
+  get socket(): net.Socket {
+    return this as unknown as net.Socket
+  }
+}
+
+describe("what a socket hasn't sent yet", () => {
+  test("stays as it is, whatever other connections write meanwhile", () =>
+    Effect.sync(() => {
+      const request = Buffer.concat([hello, settings([4, 1 << 20]), windowUpdate(0, 1 << 20), headers(1, true)])
+      /** A connection that answers its only request with so much of one byte. */
+      const answering = (byte: number) => {
+        const held = new Held()
+        const answer: Accept = (connection, stream) => {
+          connection.sendHeaders(stream, [{ name: ":status", value: "200" }], false)
+          connection.sendData(stream, new Uint8Array(200_000).fill(byte))
+        }
+        const pump = new Pump({
+          socket: held.socket,
+          role: "server",
+          linger: 1000,
+          connection: (output) => serverConnection(answer, { output, failed: ignore }, limitsOf({})),
+        })
+        pump.receive(request)
+        return held.waiting
+      }
+      const count = ({ bytes }: { readonly bytes: Buffer }, byte: number) => bytes.filter((one) => one === byte).length
+      const [first] = answering(1)
+      assert.ok(first)
+      for (const byte of [2, 3, 4]) assert.ok(count(answering(byte)[0] ?? first, byte) >= 200_000)
+      assert.ok(count(first, 1) >= 200_000)
+      first.done()
     }))
 })
