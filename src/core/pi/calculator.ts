@@ -80,7 +80,7 @@ export const make = ({ series = closedForm, policy = skipHalf, journal }: Calcul
   const calc = (request: PiRequest): Effect.Effect<PiResponse, RpcError> =>
     Effect.map(pi(request), (value) => ({ value }))
   const point = (request: PiRequest): Effect.Effect<PiPoint, RpcError> =>
-    Effect.map(pi(request), (value) => ({ n: request.n, value }))
+    Effect.mapEager(pi(request), (value) => ({ n: request.n, value }))
 
   const calcStream = (requests: Stream.Stream<PiRequest, RpcError>): Stream.Stream<PiPoint, RpcError> =>
     requests.pipe(

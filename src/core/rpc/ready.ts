@@ -9,6 +9,11 @@ import { Array as Arr, Effect, Exit, Fiber, type Pull, Scope, Stream } from "eff
 // So many results are given on at once at most, for the consumer to have its turn.
 const mostAtOnce = 512
 
+/** The exit that an effect is already; `undefined` for one that has to be run. */
+const exitOf = <A, E, R>(effect: Effect.Effect<A, E, R>): Exit.Exit<A, E> | undefined =>
+  // An effect that is an exit has its types.
+  Exit.isExit(effect) ? (effect as Exit.Exit<A, E>) : undefined
+
 /**
  * Maps each element by an effect, one after another, as `Stream.mapEffect` does. What is ready at once stays together in
  * an array; an effect that has to wait holds up nothing that was ready before it, and is waited for once that was taken.
@@ -42,10 +47,16 @@ export const mapReady =
           }
           const results: Array<B> = []
           while (at < elements.length && results.length < mostAtOnce && running === undefined && failed === undefined) {
-            const fiber = run(f(elements[at++] as A))
-            const exit = fiber.pollUnsafe()
-            if (exit === undefined) running = fiber
-            else if (Exit.isFailure(exit)) failed = Effect.failCause(exit.cause)
+            const effect = f(elements[at++] as A)
+            // What has been computed already needs no fiber.
+            let exit = exitOf(effect)
+            if (exit === undefined) {
+              const fiber = run(effect)
+              exit = fiber.pollUnsafe()
+              if (exit === undefined) running = fiber
+            }
+            if (exit === undefined) break
+            if (Exit.isFailure(exit)) failed = Effect.failCause(exit.cause)
             else results.push(exit.value)
           }
           if (Arr.isArrayNonEmpty(results)) return Effect.succeed(results)

@@ -2,18 +2,15 @@
 // @generated from file echo.proto (package bench, syntax proto3)
 /* eslint-disable */
 
-import type { Message } from "@bufbuild/protobuf"
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2"
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2"
+import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file echo.proto.
  */
-export const file_echo: GenFile =
-  /*@__PURE__*/
-  fileDesc(
-    "CgplY2hvLnByb3RvEgViZW5jaCIVCgVDaHVuaxIMCgRkYXRhGAEgASgMMi4KBEVjaG8SJgoERWNobxIMLmJlbmNoLkNodW5rGgwuYmVuY2guQ2h1bmsoATABYgZwcm90bzM",
-  )
+export const file_echo: GenFile = /*@__PURE__*/
+  fileDesc("CgplY2hvLnByb3RvEgViZW5jaCIVCgVDaHVuaxIMCgRkYXRhGAEgASgMMi4KBEVjaG8SJgoERWNobxIMLmJlbmNoLkNodW5rGgwuYmVuY2guQ2h1bmsoATABYgZwcm90bzM");
 
 /**
  * @generated from message bench.Chunk
@@ -22,14 +19,15 @@ export type Chunk = Message<"bench.Chunk"> & {
   /**
    * @generated from field: bytes data = 1;
    */
-  data: Uint8Array
-}
+  data: Uint8Array;
+};
 
 /**
  * Describes the message bench.Chunk.
  * Use `create(ChunkSchema)` to create a new message.
  */
-export const ChunkSchema: GenMessage<Chunk> = /*@__PURE__*/ messageDesc(file_echo, 0)
+export const ChunkSchema: GenMessage<Chunk> = /*@__PURE__*/
+  messageDesc(file_echo, 0);
 
 /**
  * @generated from service bench.Echo
@@ -41,8 +39,10 @@ export const Echo: GenService<{
    * @generated from rpc bench.Echo.Echo
    */
   echo: {
-    methodKind: "bidi_streaming"
-    input: typeof ChunkSchema
-    output: typeof ChunkSchema
-  }
-}> = /*@__PURE__*/ serviceDesc(file_echo, 0)
+    methodKind: "bidi_streaming";
+    input: typeof ChunkSchema;
+    output: typeof ChunkSchema;
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_echo, 0);
+
