@@ -10,7 +10,7 @@ import { Array as Arr, Effect, Exit, Fiber, type Pull, Scope, Stream } from "eff
 const mostAtOnce = 512
 
 /** The exit that an effect is already; `undefined` for one that has to be run. */
-const exitOf = <A, E, R>(effect: Effect.Effect<A, E, R>): Exit.Exit<A, E> | undefined =>
+export const exitOf = <A, E, R>(effect: Effect.Effect<A, E, R>): Exit.Exit<A, E> | undefined =>
   // An effect that is an exit has its types.
   Exit.isExit(effect) ? (effect as Exit.Exit<A, E>) : undefined
 

@@ -9,6 +9,7 @@ import { createContextValues } from "@connectrpc/connect"
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol"
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node"
 import { unimplemented } from "../../core/rpc/service.ts"
+import { isGrpc } from "../grpc/codec.ts"
 import { encodeMessage } from "../grpc/status.ts"
 import { addressOf } from "../net/listen.ts"
 import { answerNotFound } from "../notFound.ts"
@@ -17,7 +18,7 @@ import { peerKey } from "./routes.ts"
 export const toNodeHandler =
   (routes: ReadonlyMap<string, UniversalHandler>): http.RequestListener =>
   (request, response) => {
-    if (isGrpc(request)) return refuseGrpc(response)
+    if (isGrpc(contentTypeOf(request))) return refuseGrpc(response)
     const path = request.url?.split("?", 1)[0] ?? ""
     const handler = routes.get(path)
     if (handler === undefined) return fallback(path, request, response)
@@ -56,11 +57,6 @@ const read = (request: http.IncomingMessage, response: http.ServerResponse): Uni
 }
 
 const contentTypeOf = (request: http.IncomingMessage): string => request.headers["content-type"] ?? ""
-
-const isGrpc = (request: http.IncomingMessage): boolean => {
-  const contentType = contentTypeOf(request)
-  return contentType.startsWith("application/grpc") && !contentType.startsWith("application/grpc-web")
-}
 
 // gRPC needs HTTP/2 (PROTOCOL-HTTP2): in HTTP/1.1 its status would be in trailers, which Bun doesn't send.
 const refuseGrpc = (response: http.ServerResponse): void => {

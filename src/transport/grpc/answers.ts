@@ -6,6 +6,7 @@ import type { DescMessage } from "@bufbuild/protobuf"
 import { Effect, Exit } from "effect"
 import type { Encoding } from "../../core/rpc/compression.ts"
 import { RpcError } from "../../core/rpc/error.ts"
+import { exitOf } from "../../core/rpc/ready.ts"
 import type { Codec } from "./codec.ts"
 import { envelopeLength, writeEnvelope } from "./envelope.ts"
 
@@ -144,9 +145,10 @@ const othersTurn: Effect.Effect<void> = Effect.callback<void>((resume) => {
 })
 
 /** The bytes that are ready already, or the effect that gives them. */
-const encodedOf = (one: Effect.Effect<Uint8Array, RpcError>): Uint8Array | Effect.Effect<Uint8Array, RpcError> =>
-  // An effect that is an exit has its types.
-  Exit.isExit(one) && Exit.isSuccess(one) ? (one.value as Uint8Array) : one
+const encodedOf = (one: Effect.Effect<Uint8Array, RpcError>): Uint8Array | Effect.Effect<Uint8Array, RpcError> => {
+  const exit = exitOf(one)
+  return exit !== undefined && Exit.isSuccess(exit) ? exit.value : one
+}
 
 const envelop = (message: Uint8Array, compressed: boolean): Uint8Array => {
   const bytes = new Uint8Array(envelopeLength + message.length)

@@ -9,15 +9,13 @@ import * as Metadata from "../../core/rpc/metadata.ts"
 import { respond, respondEach } from "../../core/rpc/service.ts"
 import type { ServerConnection, ServerStream, StreamHandler } from "../http2/handler.ts"
 import type { Field } from "../http2/hpack.ts"
+import { maxTimerMillis } from "../timer.ts"
 import { Answers, type Sink } from "./answers.ts"
 import { acceptEncoding, status200 } from "./head.ts"
 import { toFields } from "./metadata.ts"
 import { Requests, type Source } from "./requests.ts"
 import type { Opening, Serving } from "./server.ts"
 import { errorTrailers, okTrailers } from "./status.ts"
-
-// What setTimeout can wait; a longer one would fire at once.
-const maxTimerMillis = 2 ** 31 - 1
 
 export class ServerCall implements StreamHandler, Source, Sink {
   private readonly serving: Serving

@@ -46,6 +46,10 @@ const json = (registry: Registry): Codec => ({
   decode: (desc, bytes) => fromJsonString(desc, utf8.decoder.decode(bytes), { registry, ignoreUnknownFields: true }),
 })
 
+/** True for a content type of gRPC's own; that of gRPC-Web begins alike. */
+export const isGrpc = (contentType: string): boolean =>
+  contentType.startsWith("application/grpc") && !contentType.startsWith("application/grpc-web")
+
 /** The codec for a content type; `undefined` if it isn't gRPC's, or has a suffix that nobody knows. */
 export const codecOf = (contentType: string, registry: Registry): Codec | undefined => {
   switch (contentType) {

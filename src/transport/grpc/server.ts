@@ -17,7 +17,7 @@ import { defaultMaxReceiveBytes, type MessageLimits } from "../limits.ts"
 import { type DescMethod, descriptorOf } from "../method.ts"
 import type { AnswersOptions } from "./answers.ts"
 import { ServerCall } from "./call.ts"
-import { codecOf } from "./codec.ts"
+import { codecOf, isGrpc } from "./codec.ts"
 import { type CallHead, readHead, responseHead, status200 } from "./head.ts"
 import { fromFields } from "./metadata.ts"
 import type { RequestsOptions } from "./requests.ts"
@@ -126,8 +126,7 @@ export class GrpcServer {
   private open(head: RequestHead): Opening | Refusal | undefined {
     const route = this.routes.get(head.path)
     const contentType = contentTypeOf(head.fields)
-    if (route === undefined || !contentType.startsWith("application/grpc")) return undefined
-    if (contentType.startsWith("application/grpc-web")) return undefined
+    if (route === undefined || !isGrpc(contentType)) return undefined
     const opening = this.opened(route, contentType, head)
     // Bytes can be written to by the program that gets them, so they aren't shared between calls.
     if (Object.isFrozen(head) && !head.fields.some(({ name }) => name.endsWith("-bin"))) this.known.set(head, opening)

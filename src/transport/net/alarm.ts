@@ -4,9 +4,7 @@
  * Whoever owns it is asked what is due when it rings, and says when to be asked again. Nothing is armed anew when
  * something puts off what is due, as each byte from a peer does: that shows when the alarm rings.
  */
-
-// What setTimeout can wait; a longer one would fire at once.
-const maxTimerMillis = 2 ** 31 - 1
+import { maxTimerMillis } from "../timer.ts"
 
 /** Who has an alarm. */
 export interface Wakeable {
