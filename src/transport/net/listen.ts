@@ -219,6 +219,9 @@ const http1Carriers = (handle: http.RequestListener, headersTimeout: number, dra
   return {
     carry: (socket: net.Socket): Carrier => {
       server.emit("connection", socket)
+      // Node feeds its parser from a TLS socket record by record, and after it has paused it too, which the parser takes
+      // for an error. With somebody else listening it reads as a stream, which pauses.
+      if (socket instanceof tls.TLSSocket) socket.on("data", ignore)
       return {
         drain: () => {
           if (!busy.has(socket)) socket.destroySoon()
