@@ -28,6 +28,7 @@ export {
 } from "./rpc/call.ts"
 export { type Channel, type ChannelLayer, inMemory } from "./rpc/channel.ts"
 export type { Compression, Encoding } from "./rpc/compression.ts"
+export type { Connectivity, State } from "./rpc/connectivity.ts"
 export * as Deadline from "./rpc/deadline.ts"
 export {
   badRequest,

@@ -9,6 +9,7 @@ import { createTransport as createGrpcWebTransport } from "@connectrpc/connect/p
 import { Data, Effect, type Scope } from "effect"
 import { type Channel, fromConnector } from "../core/rpc/channel.ts"
 import type { Compression } from "../core/rpc/compression.ts"
+import { always } from "../core/rpc/connectivity.ts"
 import { toConnectCompression } from "./connect/compression.ts"
 import { connector } from "./connect/connector.ts"
 import { universalClient } from "./connect/universalClient.ts"
@@ -96,6 +97,6 @@ export const connect = Effect.fnUntraced(function* (
         transports.set(compression, transport)
       }
       return transport
-    }),
+    }, always("ready")),
   )
 })

@@ -1,7 +1,7 @@
 /**
  * Methods as protobuf describes them, in the core's terms.
  */
-import type { DescMethod, DescService } from "@bufbuild/protobuf"
+import { type DescMethod, type DescService, type MessageShape, toBinary } from "@bufbuild/protobuf"
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt"
 import type { Idempotency, Method } from "../core/rpc/call.ts"
 
@@ -26,6 +26,8 @@ export const protoMethod = (desc: DescMethod): ProtoMethod => ({
   name: desc.name,
   kind: desc.methodKind,
   idempotency: idempotency(desc.idempotency),
+  // `Client.make` has made the message by this very descriptor.
+  sizeOf: (request) => toBinary(desc.input, request as MessageShape<typeof desc.input>).length,
   desc,
 })
 

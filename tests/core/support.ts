@@ -4,7 +4,7 @@
 import { Cause, Effect, Layer, Logger, Stream, Tracer } from "effect"
 import fc from "fast-check"
 import type { CallLayer } from "../../src/core/layers/intercept.ts"
-import type { Call, CallInfo, Kind, Method } from "../../src/core/rpc/call.ts"
+import { type Call, type CallInfo, type Kind, type Method, noResponse } from "../../src/core/rpc/call.ts"
 import { type Channel, type ChannelLayer, inMemory } from "../../src/core/rpc/channel.ts"
 import type { RpcError } from "../../src/core/rpc/error.ts"
 import * as Metadata from "../../src/core/rpc/metadata.ts"
@@ -129,7 +129,13 @@ export const testEachSide = (name: string, body: (layered: Layered) => Body, on:
   }
 }
 
-export const method: Method = { service: "pi.PiCalculator", name: "Calc", kind: "unary", idempotency: "unknown" }
+export const method: Method = {
+  service: "pi.PiCalculator",
+  name: "Calc",
+  kind: "unary",
+  idempotency: "unknown",
+  sizeOf: () => 1,
+}
 
 /** A call for functions that take one. */
 export const callWith = (fields: Partial<CallInfo> = {}): CallInfo => ({
@@ -137,7 +143,7 @@ export const callWith = (fields: Partial<CallInfo> = {}): CallInfo => ({
   metadata: Metadata.empty,
   deadline: undefined,
   peer: { address: undefined },
-  response: { header: Metadata.empty, trailer: Metadata.empty },
+  response: noResponse(),
   ...fields,
 })
 

@@ -4,6 +4,7 @@ import { create, isMessage } from "@bufbuild/protobuf"
 import { Context, Effect, Option, Stream } from "effect"
 import { intercept } from "../../src/core/layers/intercept.ts"
 import { type Channel, fromConnector, inMemory } from "../../src/core/rpc/channel.ts"
+import { always } from "../../src/core/rpc/connectivity.ts"
 import { RpcError } from "../../src/core/rpc/error.ts"
 import * as Client from "../../src/transport/client.ts"
 import { PiCalculator, PiPointSchema, PiRequestSchema } from "../../src/transport/gen/pi_pb.ts"
@@ -16,6 +17,7 @@ class Start extends Context.Service<Start, number>()("Start") {}
 const answering = (...answers: ReadonlyArray<unknown>) => {
   const sent: Array<unknown> = []
   const channel: Channel = fromConnector({
+    connectivity: always("ready"),
     unary: (_call, request) => Effect.sync(() => answers[sent.push(request) - 1]),
     stream: (_call, requests) =>
       Stream.concat(

@@ -81,6 +81,7 @@ export const interceptMessages = ({ request, response }: MessageInterceptors) =>
     return {
       ...target,
       connector: {
+        ...connector,
         unary: (call, message, options) =>
           one(
             request,

@@ -16,6 +16,8 @@ export interface Method {
   readonly name: string
   readonly kind: Kind
   readonly idempotency: Idempotency
+  /** How many bytes a request has on the wire, before it is compressed. */
+  readonly sizeOf: (request: unknown) => number
 }
 
 export interface Peer {
@@ -32,11 +34,25 @@ export interface Identity {
   readonly names: string | undefined
 }
 
-/** What the server sends beside the messages. On a client it fills as it arrives. */
+/** What the server sends beside the messages. On a client it fills as it arrives, anew for each attempt. */
 export interface ResponseMetadata {
   header: Metadata.Metadata
   trailer: Metadata.Metadata
+  /**
+   * On a client, true once no other attempt may follow this one: the server has begun to answer with more than an error,
+   * or more was sent than is kept to be sent again.
+   *
+   * Source: gRPC's proposal A6, "When Retries are Valid".
+   */
+  committed: boolean
 }
+
+/** A response of which nothing has come yet. */
+export const noResponse = (): ResponseMetadata => ({
+  header: Metadata.empty,
+  trailer: Metadata.empty,
+  committed: false,
+})
 
 export interface CallInfo {
   readonly method: Method
@@ -46,6 +62,11 @@ export interface CallInfo {
   readonly deadline: number | undefined
   readonly peer: Peer
   readonly response: ResponseMetadata
+  /**
+   * On a client, whether the call waits for a server that can't be reached now, or fails with `unavailable`. Default: what
+   * the channel was told.
+   */
+  readonly waitForReady?: boolean
 }
 
 /**

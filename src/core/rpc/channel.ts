@@ -2,10 +2,11 @@
  * A channel: the client's side of a service. It carries calls to wherever the service is, through the layers around it.
  */
 import { Effect, Pipeable, Stream } from "effect"
-import { type Call, type CallInfo, type Method, path } from "./call.ts"
+import { type Call, type CallInfo, type Method, noResponse, path } from "./call.ts"
+import { always, type Connectivity } from "./connectivity.ts"
 import * as Deadline from "./deadline.ts"
 import { RpcError } from "./error.ts"
-import { aroundStream, type Layered, unlayered } from "./interceptor.ts"
+import { aroundStream, type Layered, none, unlayered } from "./interceptor.ts"
 import * as Metadata from "./metadata.ts"
 import { respond, respondStream, type Service, unimplemented } from "./service.ts"
 
@@ -21,6 +22,7 @@ export interface Connector {
     requests: Stream.Stream<unknown, RpcError>,
     options: Layered,
   ) => Stream.Stream<unknown, RpcError>
+  readonly connectivity: Connectivity
 }
 
 export interface Channel extends Layered, Pipeable.Pipeable {
@@ -32,32 +34,43 @@ export type ChannelLayer = (channel: Channel) => Channel
 
 export const fromConnector = (connector: Connector): Channel => ({ ...unlayered, ...Pipeable.Prototype, connector })
 
-// A call starts here: what it inherits is read when it runs, not when it was written down.
-const begin = (method: Method): Effect.Effect<CallInfo> =>
+/** Begins a call: what it inherits is read when it runs, not when it was written down. */
+export const begin = (method: Method): Effect.Effect<CallInfo> =>
   Effect.map(Deadline.Current, (deadline) => ({
     method,
     metadata: Metadata.empty,
     deadline,
     peer: { address: undefined },
-    response: { header: Metadata.empty, trailer: Metadata.empty },
+    response: noResponse(),
   }))
 
 // The call's own deadline holds for its layers too; one that a layer set, for what is inside of that layer.
-const carry =
-  (channel: Channel): Layered["around"] =>
-  (call, next) =>
+const carry = (channel: Channel, started: CallInfo): Layered["around"] => {
+  if (channel.around === none && started.deadline === undefined) return none
+  return (call, next) =>
     Deadline.enforce(
       channel.around(call, (inner) =>
         inner.deadline === call.deadline ? next(inner) : Deadline.enforce(next(inner), inner.deadline),
       ),
       call.deadline,
     )
+}
+
+/** Goes on with a unary call that has begun. */
+export const runUnary = (channel: Channel, started: CallInfo, request: unknown): Effect.Effect<unknown, RpcError> =>
+  carry(channel, started)(started, (inner) => channel.connector.unary(inner, request, channel))
+
+/** Goes on with a call of one of the three other kinds. */
+export const runStream = (
+  channel: Channel,
+  started: CallInfo,
+  requests: Stream.Stream<unknown, RpcError>,
+): Stream.Stream<unknown, RpcError> =>
+  aroundStream(carry(channel, started), started, (inner) => channel.connector.stream(inner, requests, channel))
 
 /** Makes a unary call. */
 export const callUnary = (channel: Channel, method: Method, request: unknown): Effect.Effect<unknown, RpcError> =>
-  Effect.flatMap(begin(method), (started) =>
-    carry(channel)(started, (inner) => channel.connector.unary(inner, request, channel)),
-  )
+  Effect.flatMap(begin(method), (started) => runUnary(channel, started, request))
 
 /** Makes a call of one of the three other kinds. */
 export const callStream = <R>(
@@ -67,9 +80,7 @@ export const callStream = <R>(
 ): Stream.Stream<unknown, RpcError, R> =>
   Stream.unwrap(
     Effect.zipWith(begin(method), Effect.context<R>(), (started, context) =>
-      aroundStream(carry(channel), started, (inner) =>
-        channel.connector.stream(inner, Stream.provideContext(requests, context), channel),
-      ),
+      runStream(channel, started, Stream.provideContext(requests, context)),
     ),
   )
 
@@ -93,10 +104,10 @@ export const only = <R>(
 const received =
   ({ response }: CallInfo) =>
   (error: RpcError): RpcError => {
-    const sent = Metadata.concat(response.header, response.trailer)
-    if (sent.length === 0) return error
+    const { header, trailer } = response
+    if (header.length === 0 && trailer.length === 0) return error
     const { code, message, details, metadata, cause } = error
-    return new RpcError({ code, message, details, metadata: Metadata.concat(sent, metadata), cause })
+    return new RpcError({ code, message, details, header, metadata: Metadata.concat(trailer, metadata), cause })
   }
 
 /**
@@ -115,6 +126,7 @@ export const inMemory = <D, R>(service: Service<D, R>): Effect.Effect<Channel, n
       Stream.mapError(Stream.provideContext(respondStream(service, call, program), context), received(call))
     const unserved = (call: CallInfo) => Effect.fail(unimplemented(path(call.method)))
     return fromConnector({
+      connectivity: always("ready"),
       unary: (call, request) => {
         const handler = service.handlers.get(call.method.name)
         return handler?.kind === "unary" ? one(call, handler.run(request)) : unserved(call)

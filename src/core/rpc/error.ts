@@ -6,14 +6,16 @@ import type { Detail } from "./details.ts"
 import * as Metadata from "./metadata.ts"
 import type { Code } from "./status.ts"
 
-/** What an `RpcError` is made of. Details and metadata may be left out: they are empty then. */
+/** What an `RpcError` is made of. Lists may be left out: they are empty then. */
 export interface RpcErrorFields {
   readonly code: Code
   /** For a person to read. It reaches the peer: nothing secret or internal goes in. */
   readonly message: string
   readonly details?: ReadonlyArray<Detail>
-  /** Sent with the error. A client finds in it all that came with the error, leading and trailing. */
+  /** What goes with the error. A client finds in it the trailing metadata of its call. */
   readonly metadata?: Metadata.Metadata
+  /** On a client, the leading metadata of its call: what the server had sent before it failed. */
+  readonly header?: Metadata.Metadata
   /** Why, for the log of this side: it is never sent. */
   readonly cause?: unknown
 }
@@ -30,9 +32,10 @@ export class RpcError extends Data.TaggedError("RpcError")<{
   readonly message: string
   readonly details: ReadonlyArray<Detail>
   readonly metadata: Metadata.Metadata
+  readonly header: Metadata.Metadata
   readonly cause?: unknown
 }> {
   constructor(fields: RpcErrorFields) {
-    super({ details: [], metadata: Metadata.empty, ...fields })
+    super({ details: [], metadata: Metadata.empty, header: Metadata.empty, ...fields })
   }
 }

@@ -46,9 +46,15 @@ const reserved: ReadonlySet<string> = new Set([
   "upgrade",
 ])
 
+/** What a server says about when to try again, and a client about how often it has: theirs to send, of gRPC's own keys. */
+const retryKeys: ReadonlySet<string> = new Set(["grpc-retry-pushback-ms", "grpc-previous-rpc-attempts"])
+
 /** True for a key that gRPC, Connect or HTTP keeps for itself. The key is in lower case. */
 export const isReserved = (key: string): boolean =>
-  key.startsWith("grpc-") || key.startsWith("connect-") || key.startsWith(":") || reserved.has(key)
+  (key.startsWith("grpc-") && !retryKeys.has(key)) ||
+  key.startsWith("connect-") ||
+  key.startsWith(":") ||
+  reserved.has(key)
 
 const keyPattern = /^[0-9a-z_.-]+$/
 const textPattern = /^[\x20-\x7e]*$/

@@ -7,6 +7,7 @@ import { Effect, Stream } from "effect"
 import type { CallInfo } from "../../core/rpc/call.ts"
 import type { Connector } from "../../core/rpc/channel.ts"
 import type { Compression } from "../../core/rpc/compression.ts"
+import type { Connectivity } from "../../core/rpc/connectivity.ts"
 import * as Deadline from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import { detailTypes } from "../details.ts"
@@ -38,7 +39,11 @@ const timeoutOf = (call: CallInfo): Effect.Effect<number | undefined> =>
     : Effect.map(Deadline.remaining(call.deadline), (left) => Math.min(maxTimeoutMillis, Math.max(1, Math.ceil(left))))
 
 /** A connector over Connect-ES. `transport` gives the transport for a channel's compression, the same one each time. */
-export const connector = (transport: (compression: Compression | undefined) => Transport): Connector => ({
+export const connector = (
+  transport: (compression: Compression | undefined) => Transport,
+  connectivity: Connectivity,
+): Connector => ({
+  connectivity,
   unary: (call, request, { compression }) => {
     const desc = descriptorOf(call.method)
     return timeoutOf(call).pipe(

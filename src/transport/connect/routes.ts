@@ -12,9 +12,8 @@ import {
   type ServiceImpl,
 } from "@connectrpc/connect"
 import { Cause, Clock, Context, Effect, Exit, Stream } from "effect"
-import type { Call, CallInfo, Method, Peer } from "../../core/rpc/call.ts"
+import { type Call, type CallInfo, type Method, noResponse, type Peer } from "../../core/rpc/call.ts"
 import { RpcError } from "../../core/rpc/error.ts"
-import * as Metadata from "../../core/rpc/metadata.ts"
 import { type Handler, respond, respondStream, type Service } from "../../core/rpc/service.ts"
 import { detailTypes } from "../details.ts"
 import { type MessageLimits, toConnectLimits } from "../limits.ts"
@@ -36,7 +35,7 @@ const begin = (method: Method, connect: HandlerContext, now: number): CallInfo =
     metadata: fromHeaders(connect.requestHeader),
     deadline: left === undefined ? undefined : now + left,
     peer: connect.values.get(peerKey),
-    response: { header: Metadata.empty, trailer: Metadata.empty },
+    response: noResponse(),
   }
 }
 

@@ -2,10 +2,9 @@
  * A call as a gRPC server runs it: from the head of its request to the trailers of its response.
  */
 import { Cause, Effect, Exit, type Fiber, Stream } from "effect"
-import type { CallInfo, Peer } from "../../core/rpc/call.ts"
+import { type CallInfo, noResponse, type Peer } from "../../core/rpc/call.ts"
 import { exceeded } from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
-import * as Metadata from "../../core/rpc/metadata.ts"
 import { respond, respondEach } from "../../core/rpc/service.ts"
 import type { ServerConnection, ServerStream, StreamHandler } from "../http2/handler.ts"
 import type { Field } from "../http2/hpack.ts"
@@ -44,7 +43,7 @@ export class ServerCall implements StreamHandler, Source, Sink {
       metadata,
       deadline: head.timeout === undefined ? undefined : serving.clock.currentTimeMillisUnsafe() + head.timeout,
       peer,
-      response: { header: Metadata.empty, trailer: Metadata.empty },
+      response: noResponse(),
     }
     this.requests = new Requests(opening.requests, this)
     this.answers = new Answers(opening.answers, this)

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { Cause, Effect, Exit } from "effect"
-import { Call, path, sendHeader, sendTrailer } from "../../../src/core/rpc/call.ts"
+import { Call, noResponse, path, sendHeader, sendTrailer } from "../../../src/core/rpc/call.ts"
 import { test } from "../../effect.ts"
 import { callWith, method } from "../support.ts"
 
@@ -49,6 +49,6 @@ test("metadata that can't be sent is a defect of the program, and nothing of it 
       const call = callWith()
       const exit = yield* Effect.exit(Effect.provideService(bad({ fine: "1", "bad key": "2" }), Call, call))
       assert.ok(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
-      assert.deepEqual(call.response, { header: [], trailer: [] })
+      assert.deepEqual(call.response, noResponse())
     }
   }))

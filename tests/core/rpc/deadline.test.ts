@@ -7,6 +7,7 @@ import { delay } from "../../../src/core/layers/delay.ts"
 import { intercept } from "../../../src/core/layers/intercept.ts"
 import { Call } from "../../../src/core/rpc/call.ts"
 import { fromConnector } from "../../../src/core/rpc/channel.ts"
+import { always } from "../../../src/core/rpc/connectivity.ts"
 import * as Deadline from "../../../src/core/rpc/deadline.ts"
 import { RpcError } from "../../../src/core/rpc/error.ts"
 import * as Client from "../../../src/transport/client.ts"
@@ -226,7 +227,11 @@ testEachKind(
 testWithClock("a channel keeps a deadline that a layer set by hand, even if what carries its calls doesn't", () =>
   Effect.gen(function* () {
     const soon = intercept((call, next) => next({ ...call, deadline: 1_000 }))
-    const channel = fromConnector({ unary: () => Effect.never, stream: () => Stream.never }).pipe(soon)
+    const channel = fromConnector({
+      connectivity: always("ready"),
+      unary: () => Effect.never,
+      stream: () => Stream.never,
+    }).pipe(soon)
     const { calc, calcRange } = Client.make(PiCalculator, channel)
     const calls = [Effect.asVoid(calc({ n: 1 })), Stream.runDrain(calcRange({}))]
     const fibers = yield* Effect.forEach(calls, (call) => Effect.forkChild(Effect.exit(call)))

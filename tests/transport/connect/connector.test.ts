@@ -3,7 +3,8 @@ import { describe } from "node:test"
 import { create } from "@bufbuild/protobuf"
 import { Code, ConnectError, type Transport } from "@connectrpc/connect"
 import { Deferred, Effect, Stream } from "effect"
-import type { CallInfo } from "../../../src/core/rpc/call.ts"
+import { type CallInfo, noResponse } from "../../../src/core/rpc/call.ts"
+import { always } from "../../../src/core/rpc/connectivity.ts"
 import { RpcError } from "../../../src/core/rpc/error.ts"
 import { unlayered } from "../../../src/core/rpc/interceptor.ts"
 import * as Metadata from "../../../src/core/rpc/metadata.ts"
@@ -19,7 +20,7 @@ const callOf = (desc: DescMethod, deadline?: number): CallInfo => ({
   metadata: Metadata.of({ "x-asked": "yes" }),
   deadline,
   peer: { address: undefined },
-  response: { header: Metadata.empty, trailer: Metadata.empty },
+  response: noResponse(),
 })
 
 type Unary = (timeout: number | undefined, headers: Headers, signal: AbortSignal | undefined) => Promise<object>
@@ -43,7 +44,7 @@ const over = (unary: Unary, stream: Streamed = () => assert.fail("no stream")) =
     }),
   }
   // A function can't promise the type of any method's answer, which a transport does.
-  return connector(() => transport as Transport)
+  return connector(() => transport as Transport, always("ready"))
 }
 
 const streamOf = (stream: Streamed) => over(() => assert.fail("not unary"), stream)
@@ -62,7 +63,7 @@ describe("a call over a Connect-ES transport", () => {
       })
       assert.equal(yield* connected.unary(call, {}, unlayered), value3)
       assert.deepEqual(seen, [undefined, "yes"])
-      assert.deepEqual(call.response, { header: [["x-h", "1"]], trailer: [["x-t", "2"]] })
+      assert.deepEqual([call.response.header, call.response.trailer], [[["x-h", "1"]], [["x-t", "2"]]])
     }))
 
   test("tells the server what is left until its deadline, in as many milliseconds as grpc-timeout can say", () =>
@@ -144,7 +145,7 @@ describe("a call over a Connect-ES transport", () => {
       )
       assert.deepEqual(yield* Stream.runCollect(connected.stream(call, requests, unlayered)), [point])
       assert.equal(yield* Deferred.isDone(ended), true)
-      assert.deepEqual(call.response, { header: [["x-h", "1"]], trailer: [["x-t", "2"]] })
+      assert.deepEqual([call.response.header, call.response.trailer], [[["x-h", "1"]], [["x-t", "2"]]])
     }))
 
   test("whose connection was lost is unavailable, in whichever way the runtime tells it", () =>
