@@ -32,7 +32,7 @@ const program = Effect.gen(function* () {
   if (error._tag !== "RpcError") return
   yield* Console.log("code:     ", error.code)
   yield* Console.log("message:  ", JSON.parse(error.message).msg)
-  yield* Console.log("metadata: ", error.metadata)
+  yield* Console.log("leading:  ", error.header)
   yield* Console.log("field:    ", findDetail(error.details, "google.rpc.BadRequest")?.fieldViolations[0]?.field)
   yield* Console.log("reason:   ", findDetail(error.details, "google.rpc.ErrorInfo")?.reason)
   yield* Console.log("retry in: ", findDetail(error.details, "google.rpc.RetryInfo")?.retryDelay)

@@ -18,12 +18,12 @@ export const valueText = (value: string | Uint8Array): string =>
 export const metadataLines = (metadata: Metadata): ReadonlyArray<string> =>
   metadata.map(([key, value]) => `${key}: ${valueText(value)}`)
 
-const rpcErrorLines = ({ code, message, details, metadata }: RpcError): ReadonlyArray<string> => [
+const rpcErrorLines = ({ code, message, details, header, metadata }: RpcError): ReadonlyArray<string> => [
   `${code}: ${message}`,
   ...details.map(({ type, value }) =>
     value instanceof Uint8Array ? `  ${type} ${valueText(value)}` : `  ${type} ${JSON.stringify(value)}`,
   ),
-  ...metadataLines(metadata).map((line) => `  ${line}`),
+  ...metadataLines([...header, ...metadata]).map((line) => `  ${line}`),
 ]
 
 const lines = (error: unknown): ReadonlyArray<string> => {

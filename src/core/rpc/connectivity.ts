@@ -3,7 +3,7 @@
  *
  * Source: grpc/doc/connectivity-semantics-and-api.md.
  */
-import { Effect, Stream } from "effect"
+import { type Cause, Effect, Queue, Stream } from "effect"
 
 /**
  * - `idle`: there is no connection, and none is being tried; the next call tries one.
@@ -17,7 +17,7 @@ export type State = "idle" | "connecting" | "ready" | "transient_failure" | "shu
 export interface Connectivity {
   /** Where the channel stands now. */
   readonly state: Effect.Effect<State>
-  /** Where it stands now, and then each state that it gets into. */
+  /** Where it stands now, and then each state that it gets into; it ends with `shutdown`. */
   readonly changes: Stream.Stream<State>
 }
 
@@ -26,3 +26,45 @@ export const always = (state: State): Connectivity => ({
   state: Effect.succeed(state),
   changes: Stream.concat(Stream.succeed(state), Stream.never),
 })
+
+// States that somebody who watches them may be behind before the oldest are dropped.
+const mostStates = 16
+
+/** For a channel that moves: who carries its calls says so with `set`. */
+export class Moving implements Connectivity {
+  private now: State = "idle"
+  private readonly watchers = new Set<Queue.Queue<State, Cause.Done>>()
+
+  set(state: State): void {
+    if (state === this.now || this.now === "shutdown") return
+    this.now = state
+    for (const watcher of this.watchers) this.tell(watcher)
+  }
+
+  get current(): State {
+    return this.now
+  }
+
+  get state(): Effect.Effect<State> {
+    return Effect.sync(() => this.now)
+  }
+
+  get changes(): Stream.Stream<State> {
+    return Stream.callback<State>(
+      (queue) =>
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            this.watchers.add(queue)
+            this.tell(queue)
+          }),
+          () => Effect.sync(() => this.watchers.delete(queue)),
+        ),
+      { bufferSize: mostStates, strategy: "sliding" },
+    )
+  }
+
+  private tell(watcher: Queue.Queue<State, Cause.Done>): void {
+    Queue.offerUnsafe(watcher, this.now)
+    if (this.now === "shutdown") Queue.endUnsafe(watcher)
+  }
+}

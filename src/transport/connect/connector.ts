@@ -9,26 +9,14 @@ import type { Connector } from "../../core/rpc/channel.ts"
 import type { Compression } from "../../core/rpc/compression.ts"
 import type { Connectivity } from "../../core/rpc/connectivity.ts"
 import * as Deadline from "../../core/rpc/deadline.ts"
-import { RpcError } from "../../core/rpc/error.ts"
+import type { RpcError } from "../../core/rpc/error.ts"
 import { detailTypes } from "../details.ts"
 import { type DescMethod, descriptorOf } from "../method.ts"
 import { fromConnectError } from "./error.ts"
 import { fromHeaders, toHeaders } from "./headers.ts"
 
-// The codes of node's errors about a connection that is gone.
-const lostCodes: ReadonlySet<unknown> = new Set(["ECONNRESET", "EPIPE", "ERR_HTTP2_GOAWAY_SESSION"])
-
-// A lost connection shows in many ways, by runtime and moment: as a stream that was cancelled though nobody did, or as
-// an error of the socket. gRPC has one code for them all, which tells callers that they may try again.
-const isLost = (error: RpcError): boolean =>
-  (error.code === "cancelled" && error.message.startsWith("http/2 stream closed")) ||
-  error.message.endsWith("NGHTTP2_REFUSED_STREAM") ||
-  (error.cause instanceof Error && "code" in error.cause && lostCodes.has(error.cause.code))
-
-const toRpcError = (reason: unknown, desc: DescMethod): RpcError => {
-  const error = fromConnectError(reason, detailTypes(desc.parent.file))
-  return isLost(error) ? new RpcError({ code: "unavailable", message: "the connection was lost", cause: error }) : error
-}
+const toRpcError = (reason: unknown, desc: DescMethod): RpcError =>
+  fromConnectError(reason, detailTypes(desc.parent.file))
 
 // A grpc-timeout has eight digits; 27 hours of milliseconds are as good as any deadline that far away.
 const maxTimeoutMillis = 99_999_999
@@ -38,11 +26,11 @@ const timeoutOf = (call: CallInfo): Effect.Effect<number | undefined> =>
     ? Effect.undefined
     : Effect.map(Deadline.remaining(call.deadline), (left) => Math.min(maxTimeoutMillis, Math.max(1, Math.ceil(left))))
 
-/** A connector over Connect-ES. `transport` gives the transport for a channel's compression, the same one each time. */
-export const connector = (
-  transport: (compression: Compression | undefined) => Transport,
-  connectivity: Connectivity,
-): Connector => ({
+/** The transport for a channel's compression and for a call that waits for a server or doesn't: the same one each time. */
+export type Transports = (compression: Compression | undefined, waitForReady: boolean | undefined) => Transport
+
+/** A connector over Connect-ES. */
+export const connector = (transport: Transports, connectivity: Connectivity): Connector => ({
   connectivity,
   unary: (call, request, { compression }) => {
     const desc = descriptorOf(call.method)
@@ -51,7 +39,7 @@ export const connector = (
         Effect.tryPromise({
           // The channel calls `unary` for unary methods only, with a message that `Client.make` made.
           try: (signal) =>
-            transport(compression).unary(
+            transport(compression, call.waitForReady).unary(
               desc as DescMethodUnary,
               signal,
               timeout,
@@ -62,6 +50,7 @@ export const connector = (
         }),
       ),
       Effect.map((response) => {
+        call.response.committed = true
         call.response.header = fromHeaders(response.header)
         call.response.trailer = fromHeaders(response.trailer)
         return response.message
@@ -92,7 +81,7 @@ export const connector = (
         const signal = yield* Effect.abortSignal
         const response = yield* Effect.tryPromise({
           try: () =>
-            transport(compression).stream(
+            transport(compression, call.waitForReady).stream(
               desc as DescMethodStreaming,
               signal,
               timeout,
@@ -101,6 +90,7 @@ export const connector = (
             ),
           catch: toError,
         })
+        call.response.committed = true
         call.response.header = fromHeaders(response.header)
         return Stream.onExit(Stream.fromAsyncIterable<unknown, RpcError>(response.message, toError), () =>
           Effect.sync(() => {

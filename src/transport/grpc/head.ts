@@ -5,11 +5,17 @@
  */
 import type { Encoding } from "../../core/rpc/compression.ts"
 import { RpcError } from "../../core/rpc/error.ts"
+import type * as Metadata from "../../core/rpc/metadata.ts"
+import * as Status from "../../core/rpc/status.ts"
+import type { ResponseHead } from "../http2/head.ts"
 import type { Field } from "../http2/hpack.ts"
+import { isGrpc } from "./codec.ts"
+import { fromFields } from "./metadata.ts"
 import { parseTimeout } from "./timeout.ts"
 
 export const status200: Field = Object.freeze({ name: ":status", value: "200" })
 
+/** What the head of a request says. */
 export interface CallHead {
   /** Milliseconds until the deadline; `undefined` for none. */
   readonly timeout: number | undefined
@@ -76,3 +82,68 @@ export const acceptEncoding = (encodings: ReadonlyArray<Encoding>): ReadonlyArra
   encodings.length === 0
     ? []
     : [{ name: "grpc-accept-encoding", value: ["identity", ...encodings.map(({ name }) => name)].join(",") }]
+
+/** What the head of a response says. */
+export interface Answered {
+  readonly metadata: Metadata.Metadata
+  /** What answers are compressed with; `undefined` for not at all. */
+  readonly encoding: Encoding | undefined
+  /** True if there is a status, which stands in trailers, unless they are all there is. */
+  readonly trailersOnly: boolean
+  /** Why this can't be the answer of a gRPC server. */
+  readonly error: RpcError | undefined
+}
+
+/** What a client takes. */
+export interface Accepted {
+  readonly encodings: ReadonlyArray<Encoding>
+  /** The content types that its codec reads. */
+  readonly contentTypes: ReadonlySet<string>
+}
+
+// What heads that come again say, to clients that take the same.
+const known = new WeakMap<Accepted, WeakMap<ResponseHead, Answered>>()
+
+export const readAnswerHead = (head: ResponseHead, accepted: Accepted): Answered => {
+  let heads = known.get(accepted)
+  if (heads === undefined) {
+    heads = new WeakMap()
+    known.set(accepted, heads)
+  }
+  const before = heads.get(head)
+  if (before !== undefined) return before
+  const answered = readAnswer(head, accepted)
+  // Bytes can be written to by who gets them, so they aren't shared between calls.
+  const shared = Object.isFrozen(head) && answered.metadata.every(([, value]) => typeof value === "string")
+  if (shared && answered.error === undefined) heads.set(head, answered)
+  return answered
+}
+
+const readAnswer = ({ status, fields }: ResponseHead, { encodings, contentTypes }: Accepted): Answered => {
+  let contentType = ""
+  let named = "identity"
+  let trailersOnly = false
+  for (const { name, value } of fields) {
+    if (name === "content-type") contentType = value
+    else if (name === "grpc-encoding") named = value
+    else if (name === "grpc-status") trailersOnly = true
+  }
+  const encoding = named === "identity" ? undefined : encodings.find(({ name }) => name === named)
+  const fail = (code: Status.Code, message: string): Answered => ({
+    metadata: [],
+    encoding: undefined,
+    trailersOnly: false,
+    error: new RpcError({ code, message, metadata: fromFields(fields) }),
+  })
+  if (!isGrpc(contentType) || (status !== 200 && !trailersOnly)) {
+    const code = Status.fromHttp(status)
+    return fail(code, `the answer is no gRPC: HTTP ${status} with content-type ${JSON.stringify(contentType)}`)
+  }
+  if (!contentTypes.has(contentType)) {
+    return fail("internal", `the answer has content-type ${JSON.stringify(contentType)}, which was not asked for`)
+  }
+  if (named !== "identity" && encoding === undefined) {
+    return fail("internal", `the answer is compressed with ${JSON.stringify(named)}, which was not offered`)
+  }
+  return { metadata: fromFields(fields), encoding, trailersOnly, error: undefined }
+}

@@ -15,12 +15,12 @@ import type { RequestHead } from "../http2/head.ts"
 import type { Field } from "../http2/hpack.ts"
 import { defaultMaxReceiveBytes, type MessageLimits } from "../limits.ts"
 import { type DescMethod, descriptorOf } from "../method.ts"
-import type { AnswersOptions } from "./answers.ts"
-import { ServerCall } from "./call.ts"
 import { codecOf, isGrpc } from "./codec.ts"
 import { type CallHead, readHead, responseHead, status200 } from "./head.ts"
+import type { IncomingOptions } from "./incoming.ts"
 import { fromFields } from "./metadata.ts"
-import type { RequestsOptions } from "./requests.ts"
+import type { OutgoingOptions } from "./outgoing.ts"
+import { ServerCall } from "./serverCall.ts"
 import { errorTrailers } from "./status.ts"
 
 /** What all calls of a server share. */
@@ -59,8 +59,8 @@ export interface Opening {
   readonly route: Route
   readonly contentType: string
   readonly head: CallHead
-  readonly requests: RequestsOptions
-  readonly answers: AnswersOptions
+  readonly requests: IncomingOptions
+  readonly answers: OutgoingOptions
   readonly metadata: Metadata.Metadata
   /** What begins the response, metadata aside. */
   readonly response: ReadonlyArray<Field>
@@ -151,8 +151,15 @@ export class GrpcServer {
       route,
       contentType,
       head,
-      requests: { desc: desc.input, codec, encoding: head.received, maxBytes: maxReceiveBytes, streaming },
-      answers: { desc: desc.output, codec, encoding: head.sent, minBytes, maxBytes: maxSendBytes },
+      requests: {
+        desc: desc.input,
+        codec,
+        encoding: head.received,
+        maxBytes: maxReceiveBytes,
+        streaming,
+        what: "request",
+      },
+      answers: { desc: desc.output, codec, encoding: head.sent, minBytes, maxBytes: maxSendBytes, what: "answer" },
       metadata: fromFields(fields),
       response: responseHead(route.heads, contentType, head.sent, encodings),
     }

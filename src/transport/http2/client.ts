@@ -1,10 +1,12 @@
 /**
- * A client's connection whose streams have handlers.
+ * A client's connection whose streams have handlers, and how a call gets a stream.
  */
+import type { RpcError } from "../../core/rpc/error.ts"
 import { Connection } from "./connection.ts"
 import { type ConnectionError, errorCode } from "./frames.ts"
 import type { ResponseHead } from "./head.ts"
 import type { Field } from "./hpack.ts"
+import type { Limits } from "./limits.ts"
 import type { Stream } from "./stream.ts"
 
 /** What happens on one stream that a client has opened. */
@@ -24,18 +26,54 @@ export interface ResponseHandler {
 export type ClientConnection = Connection<ResponseHandler>
 export type ClientStream = Stream<ResponseHandler>
 
+/** The server as requests name it. */
+export interface Origin {
+  readonly scheme: "http" | "https"
+  readonly authority: string
+}
+
+/** A connection that is in use. */
+export interface Carrier {
+  readonly connection: ClientConnection
+  readonly origin: Origin
+  /** True once the server takes no more streams on it. */
+  readonly leaving: boolean
+  /** Why it ended; `undefined` until it does. */
+  readonly lost: RpcError | undefined
+}
+
+/** Who wants a stream. */
+export interface Caller extends ResponseHandler {
+  /** Whether to wait for a server that can't be reached. */
+  readonly waitForReady: boolean
+  /** What the request begins with. */
+  readonly fields: (origin: Origin) => ReadonlyArray<Field>
+  /** The stream is there, and its head is on its way. */
+  readonly opened: (carrier: Carrier, stream: ClientStream) => void
+  /** There will be no stream. */
+  readonly unopened: (error: RpcError) => void
+}
+
+/** Gets streams for callers. */
+export interface Opener {
+  /** Opens a stream, at once if it can. */
+  readonly open: (caller: Caller) => void
+  /** Forgets a caller who waits for a stream and wants none any more. */
+  readonly forget: (caller: Caller) => void
+}
+
 export interface ClientSide {
   /** Bytes wait to be sent. */
   readonly output: () => void
   /** The server takes no more streams on this connection. */
-  readonly goaway: () => void
+  readonly goaway: (code: number) => void
   /** A stream has ended, or the server has new settings: one that had to wait may be opened now. */
   readonly room: () => void
   /** The server has broken the rules: send what is there to send, then close. */
   readonly failed: (error: ConnectionError) => void
 }
 
-export const clientConnection = (side: ClientSide): ClientConnection => {
+export const clientConnection = (side: ClientSide, limits?: Limits): ClientConnection => {
   const connection: ClientConnection = new Connection<ResponseHandler>(
     {
       head: (stream, head) => {
@@ -56,13 +94,13 @@ export const clientConnection = (side: ClientSide): ClientConnection => {
         side.room()
       },
       drained: (stream) => stream.context?.drained(),
-      goaway: side.goaway,
+      goaway: (_, code) => side.goaway(code),
       pong: () => {},
       settings: side.room,
       output: side.output,
       failed: side.failed,
     },
-    { role: "client" },
+    { role: "client", ...(limits && { limits }) },
   )
   return connection
 }

@@ -118,6 +118,11 @@ export class Connection<T> implements FrameSink {
     return this.streams.size
   }
 
+  /** At a client: true if the peer takes no further stream before one of those that are open has ended. */
+  get full(): boolean {
+    return this.streams.size >= (this.settingsReceived ? this.remote : presumed).maxConcurrentStreams
+  }
+
   /** The streams that are open now. */
   all(): ReadonlyArray<Stream<T>> {
     return [...this.streams.values()]
@@ -170,9 +175,7 @@ export class Connection<T> implements FrameSink {
 
   /** Begins a stream, as a client. `undefined` if the peer takes no more of them now, or reads too little. */
   open(fields: ReadonlyArray<Field>, context: T): Stream<T> | undefined {
-    const { maxConcurrentStreams } = this.settingsReceived ? this.remote : presumed
-    if (this.ended || this.draining || this.streams.size >= maxConcurrentStreams) return undefined
-    if (this.ids.exhausted || this.congested) return undefined
+    if (this.ended || this.draining || this.full || this.ids.exhausted || this.congested) return undefined
     const stream = this.createStream(this.ids.open())
     stream.context = context
     this.sendHeaders(stream, fields, false)
@@ -192,7 +195,7 @@ export class Connection<T> implements FrameSink {
    * comes when more is welcome.
    */
   sendData(stream: Stream<T>, bytes: Uint8Array): boolean {
-    if (stream.closed) return true
+    if (!stream.sends) return true
     // Whoever is sent data may well have windows to open for it.
     this.budgets.useful()
     this.sender.data(stream, bytes)
@@ -200,9 +203,17 @@ export class Connection<T> implements FrameSink {
     return stream.pending.length === 0
   }
 
+  /** Sends the last part of the body, and ends our side of the stream with it. */
+  sendLast(stream: Stream<T>, bytes: Uint8Array): void {
+    if (!stream.sends) return
+    this.budgets.useful()
+    this.sender.last(stream, bytes, this.whenEnded)
+    this.wrote()
+  }
+
   /** Ends our side of a stream, after all that waits, with trailers or without. */
   sendEnd(stream: Stream<T>, trailers?: ReadonlyArray<Field>): void {
-    if (stream.closed) return
+    if (!stream.sends) return
     this.sender.end(stream, trailers, this.whenEnded)
     this.wrote()
   }
@@ -330,9 +341,8 @@ export class Connection<T> implements FrameSink {
     const { streamId, endStream, dependsOnItself, start, end } = this.block
     // Every block is decoded, also those that nobody wants: the tables of both ends must stay in step (section 4.3).
     const fields = this.decoder.decode(bytes, start, end)
-    this.budgets.useful()
     const stream = this.streamOfHeaders(streamId)
-    if (stream === undefined) return
+    if (stream === undefined) return this.budgets.useful()
     if (dependsOnItself) return this.fault(stream, errorCode.protocolError)
     if (next(stream.state, event.receiveHeaders) === illegal) return this.fault(stream, errorCode.streamClosed)
     this.step(stream, event.receiveHeaders)
@@ -345,6 +355,9 @@ export class Connection<T> implements FrameSink {
       const head = this.server ? parseRequestHead(fields) : parseResponseHead(fields)
       if (head instanceof Malformed) return this.fault(stream, errorCode.protocolError)
       const informational = "status" in head && head.status < 200
+      // One says that the answer is still to come, and a thousand say no more.
+      if (informational) this.budgets.idleFrame()
+      else this.budgets.useful()
       if (informational && endStream) return this.fault(stream, errorCode.protocolError)
       stream.headed = !informational
       // A response may have a length and no body: to a HEAD request, or with status 304. Only requests are held to it.
@@ -363,6 +376,7 @@ export class Connection<T> implements FrameSink {
     if (!endStream || trailers === undefined || trailers instanceof Malformed) {
       return this.fault(stream, errorCode.protocolError)
     }
+    this.budgets.useful()
     this.remoteEnded(stream, trailers)
   }
 

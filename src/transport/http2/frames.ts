@@ -44,6 +44,13 @@ export const errorCode = {
 
 export type ErrorCode = (typeof errorCode)[keyof typeof errorCode]
 
+const errorNames: ReadonlyMap<number, string> = new Map(
+  Object.entries(errorCode).map(([name, code]) => [code, name.replace(/[A-Z]/g, "_$&").toUpperCase()]),
+)
+
+/** What the RFC calls an error code, for a person to read: `ENHANCE_YOUR_CALM`. */
+export const errorName = (code: number): string => errorNames.get(code) ?? `error ${code}`
+
 /** What a client says first on a connection: `PRI * HTTP/2.0`, and nothing an HTTP/1.1 server would take for a request. */
 export const preface: Uint8Array = Uint8Array.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (char) => char.charCodeAt(0))
 

@@ -96,17 +96,19 @@ const regularFields = (all: ReadonlyArray<Field>, from: number): ReadonlyArray<F
   return all.slice(from)
 }
 
-// What frozen lists were parsed to: a client sends most requests with the same fields, and the decoder gives the same
-// list for them.
-const parsed = new WeakMap<ReadonlyArray<Field>, RequestHead | Malformed>()
-
-/** The head of a request. One that is frozen comes again: the very same is given for each equal list. */
-export const parseRequestHead = (all: ReadonlyArray<Field>): RequestHead | Malformed => {
-  const known = parsed.get(all)
-  if (known !== undefined) return known
-  const head = requestHead(all)
-  if (Object.isFrozen(all)) parsed.set(all, Object.freeze(head))
-  return head
+/**
+ * A parser that knows what it made of a frozen list: a peer sends most heads with the same fields, and the decoder gives
+ * the same list for them.
+ */
+const remembering = <A extends object>(parse: (all: ReadonlyArray<Field>) => A) => {
+  const parsed = new WeakMap<ReadonlyArray<Field>, A>()
+  return (all: ReadonlyArray<Field>): A => {
+    const known = parsed.get(all)
+    if (known !== undefined) return known
+    const made = parse(all)
+    if (Object.isFrozen(all)) parsed.set(all, Object.freeze(made))
+    return made
+  }
 }
 
 const requestHead = (all: ReadonlyArray<Field>): RequestHead | Malformed => {
@@ -145,7 +147,7 @@ const requestHead = (all: ReadonlyArray<Field>): RequestHead | Malformed => {
   }
 }
 
-export const parseResponseHead = (all: ReadonlyArray<Field>): ResponseHead | Malformed => {
+const responseHead = (all: ReadonlyArray<Field>): ResponseHead | Malformed => {
   const first = all[0]
   if (first === undefined || first.name !== ":status" || !/^[1-9]\d\d$/.test(first.value)) {
     return new Malformed("a response begins with something else than its status")
@@ -157,4 +159,13 @@ export const parseResponseHead = (all: ReadonlyArray<Field>): ResponseHead | Mal
   return { status: Number(first.value), fields, contentLength }
 }
 
-export const parseTrailers = (all: ReadonlyArray<Field>): ReadonlyArray<Field> | Malformed => regularFields(all, 0)
+const trailers = (all: ReadonlyArray<Field>): ReadonlyArray<Field> | Malformed => regularFields(all, 0)
+
+/** The head of a request. One that is frozen comes again: the very same is given for each equal list. */
+export const parseRequestHead = remembering(requestHead)
+
+/** The head of a response; frozen ones as those of requests. */
+export const parseResponseHead = remembering(responseHead)
+
+/** The trailers of either; frozen ones as heads. */
+export const parseTrailers = remembering(trailers)

@@ -64,19 +64,38 @@ export class Sender<T> {
 
   /** Writes data, or lets it wait with its stream. The bytes are the sender's from now on. */
   data(stream: Stream<T>, bytes: Uint8Array): void {
-    const { length } = bytes
-    if (
-      stream.pending.length === 0 &&
-      length <= this.maxFrameSize &&
-      length <= stream.send.size &&
-      length <= this.window.size &&
-      this.open
-    ) {
-      this.window.size -= length
-      stream.send.size -= length
-      this.frame(frameType.data, 0, stream.id, bytes)
-      return
+    if (!this.fits(stream, bytes.length)) return this.wait(stream, bytes)
+    this.frame(frameType.data, 0, stream.id, bytes)
+  }
+
+  /** The same for the last of a stream's data. `ended` says that the stream's end is written too. */
+  last(stream: Stream<T>, bytes: Uint8Array, ended: (stream: Stream<T>) => void): void {
+    if (this.fits(stream, bytes.length)) {
+      this.frame(frameType.data, flag.endStream, stream.id, bytes)
+      ended(stream)
+    } else {
+      stream.ending = () => this.writeEnd(stream, undefined, ended)
+      this.wait(stream, bytes)
     }
+  }
+
+  /** Whether so much data can go out now, in one frame; the windows are taken up by it then. */
+  private fits(stream: Stream<T>, length: number): boolean {
+    if (
+      stream.pending.length > 0 ||
+      length > this.maxFrameSize ||
+      length > stream.send.size ||
+      length > this.window.size ||
+      !this.open
+    ) {
+      return false
+    }
+    this.window.size -= length
+    stream.send.size -= length
+    return true
+  }
+
+  private wait(stream: Stream<T>, bytes: Uint8Array): void {
     stream.pending.push(bytes)
     this.waiting.add(stream)
     this.pump()

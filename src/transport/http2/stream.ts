@@ -37,6 +37,11 @@ export class Stream<T> {
     return this.state === state.closed
   }
 
+  /** True while our side of the stream can send: it has begun, and neither ended nor been told to. */
+  get sends(): boolean {
+    return (this.state === state.open || this.state === state.halfClosedRemote) && this.ending === undefined
+  }
+
   /** Counts data that arrived against the content-length. */
   count(length: number): void {
     if (this.expected < 0) return

@@ -1,135 +1,77 @@
 /**
- * A line to a server: one HTTP/2 connection at a time, opened when it is first used, and again when it was lost. The only
- * file that dials.
+ * Dialling: a connection to where a server is, up to the server's first word. The only file that dials.
  */
 import * as net from "node:net"
-import { type ClientConnection, type ClientStream, clientConnection, type ResponseHandler } from "../http2/client.ts"
-import type { Field } from "../http2/hpack.ts"
-import { Pump } from "./pump.ts"
+import * as tls from "node:tls"
+import { Duration, Effect } from "effect"
+import { RpcError } from "../../core/rpc/error.ts"
+import type { Limits } from "../http2/limits.ts"
+import type { Target } from "./address.ts"
+import { ClientSession, type ClientTimes } from "./clientSession.ts"
+import type { LineSide } from "./line.ts"
 
-/** A stream that was opened, and the connection it is on. */
-export interface Opened {
-  readonly connection: ClientConnection
-  readonly stream: ClientStream
+export interface DialOptions {
+  readonly times: ClientTimes
+  readonly limits: Limits
+  /** How long the server may take for its preface. */
+  readonly timeout: Duration.Input
 }
 
-export interface Line {
-  /** Opens a stream, as soon as the server takes one more. Fails if there is no connection to be had. */
-  readonly open: (fields: ReadonlyArray<Field>, handler: ResponseHandler) => Promise<Opened>
-  /** Cuts the line: running streams are reset, and no more can be opened. */
-  readonly close: () => void
+// What the runtimes call what goes wrong most often, and what a person can do about it.
+const reasons: Partial<Record<string, string>> = {
+  ECONNREFUSED: "nothing listens there: check the address, and that the server runs",
+  ECONNRESET: "it closes the connection at once",
+  EHOSTUNREACH: "there is no way to that host",
+  ENETUNREACH: "there is no way to that network",
+  ENOENT: "there is no such socket: check the path, and that the server runs",
+  ENOTFOUND: "there is no such host name: check its spelling",
+  EAI_AGAIN: "the host name can't be looked up now",
+  ETIMEDOUT: "it doesn't answer",
 }
 
-// gRPC's default for a peer that owes us a sign of life.
-const lingerMillis = 20_000
+const codeOf = (error: Error): string => ("code" in error && typeof error.code === "string" ? error.code : "")
 
-/** The line was closed on this side. */
-export class LineClosed extends Error {
-  constructor() {
-    super("the channel is closed")
-    this.name = "LineClosed"
-  }
+const because = (error: Error): string => reasons[codeOf(error)] ?? (error.message || codeOf(error))
+
+const open = ({ place, tls: secure }: Target): net.Socket => {
+  if (secure === undefined) return net.connect({ ...place })
+  return tls.connect({ ...place, ...secure })
 }
 
-/** Why there is no connection. */
-export class LineError extends Error {
-  constructor(message: string, cause?: unknown) {
-    super(message, { cause })
-    this.name = "LineError"
-  }
-}
-
-interface Session {
-  readonly connection: ClientConnection
-  /** Resolves when there may be room for one more stream, or the connection takes no more. */
-  readonly room: () => Promise<void>
-  readonly close: () => void
-}
-
-/** Connects. `left` is called once the connection takes no more streams, whatever the reason. */
-const connect = (host: string, port: number, left: () => void, ended: (session: Session) => void): Promise<Session> =>
-  new Promise((resolve, reject) => {
-    const socket = net.connect({ host, port })
-    socket.setNoDelay(true)
-    let waiting: Array<() => void> = []
-
-    const wake = () => {
-      const woken = waiting
-      waiting = []
-      for (const resume of woken) resume()
-    }
-    const leave = () => {
-      left()
-      wake()
-    }
-    // Before the pump ends the streams: what is tried again at once goes to another connection.
-    socket.once("close", leave)
-    const pump: Pump<ResponseHandler> = new Pump({
-      socket,
-      connection: (output) => clientConnection({ output, goaway: leave, room: wake, failed: leave }),
-      role: "client",
-      linger: lingerMillis,
+/** Connects, and waits for the server's preface. Interrupting it closes the socket. */
+export const dial = (
+  target: Target,
+  { times, limits, timeout }: DialOptions,
+  side: LineSide<ClientSession>,
+): Effect.Effect<ClientSession, RpcError> => {
+  const failed = (why: string, cause?: unknown) =>
+    new RpcError({ code: "unavailable", message: `cannot connect to ${target.text}: ${why}`, cause })
+  return Effect.callback<ClientSession, RpcError>((resume) => {
+    const socket = open(target)
+    let why: RpcError | undefined
+    socket.once("error", (error) => {
+      why ??= failed(because(error), error)
     })
-    // Behind the pump's: what is opened now isn't held up by what waited before.
-    socket.on("drain", wake)
-    const session: Session = {
-      connection: pump.connection,
-      room: () => new Promise<void>((resume) => waiting.push(resume)),
-      close: () => socket.destroy(),
-    }
-
-    socket.once("connect", () => {
-      pump.flush()
-      resolve(session)
-    })
-    socket.on("error", (error) => {
-      leave()
-      reject(new LineError(error.message, error))
-    })
-    socket.once("close", () => {
-      ended(session)
-      reject(new LineError("the connection was lost"))
-    })
-  })
-
-/** A line to a host and port. Nothing happens before the first stream. */
-export const dial = (host: string, port: number): Line => {
-  const sessions = new Set<Session>()
-  let current: Promise<Session> | undefined
-  let closed = false
-
-  const session = (): Promise<Session> => {
-    if (current !== undefined) return current
-    const opening = connect(
-      host,
-      port,
-      () => {
-        if (current === opening) current = undefined
+    const session = new ClientSession(socket, target.origin, times, limits, {
+      ready: (ready) => resume(Effect.succeed(ready)),
+      room: side.room,
+      left: side.left,
+      closed: (closed) => {
+        resume(Effect.fail(why ?? failed(closed.lost?.message ?? "the connection was lost", closed.lost?.cause)))
+        side.closed(closed)
       },
-      (ended) => sessions.delete(ended),
-    )
-    current = opening
-    return opening
-  }
-
-  return {
-    open: async (fields, handler) => {
-      for (;;) {
-        if (closed) throw new LineClosed()
-        const one = await session()
-        sessions.add(one)
-        const { connection } = one
-        const stream = connection.open(fields, handler)
-        if (stream !== undefined) return { connection, stream }
-        if (connection.over) throw new LineError("the connection was lost")
-        await one.room()
-      }
-    },
-    close: () => {
-      closed = true
-      for (const one of sessions) one.close()
-      // One that is still being opened is closed when it is.
-      current?.then((one) => one.close()).catch(() => {})
-    },
-  }
+    })
+    socket.once(target.tls === undefined ? "connect" : "secureConnect", () => {
+      if (socket instanceof tls.TLSSocket && socket.alpnProtocol !== "h2") {
+        why = failed("it speaks no HTTP/2 over TLS (it doesn't agree on h2 by ALPN)")
+        socket.destroy()
+      } else session.begin()
+    })
+    return Effect.sync(() => session.cut(failed("given up")))
+  }).pipe(
+    Effect.timeoutOrElse({
+      duration: timeout,
+      orElse: () => Effect.fail(failed(`it doesn't answer within ${Duration.toMillis(timeout)} ms`)),
+    }),
+  )
 }

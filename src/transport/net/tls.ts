@@ -1,5 +1,5 @@
 /**
- * TLS: a server's certificates, and what is wrong with them if they can't be served with.
+ * TLS: the certificates of either end, and what is wrong with a server's if they can't be served with.
  */
 import { createPrivateKey, X509Certificate } from "node:crypto"
 import type * as tls from "node:tls"
@@ -57,4 +57,26 @@ export const toServerOptions = ({ key, cert, clientCa }: TlsOptions): tls.TlsOpt
   // RFC 9113, section 9.2.
   minVersion: "TLSv1.2",
   ...(clientCa === undefined ? {} : { ca: clientCa, requestCert: true, rejectUnauthorized: true }),
+})
+
+/** What a client shows and trusts, all of it in PEM. */
+export interface ClientTlsOptions {
+  /** Who signs servers' certificates, in place of those that the runtime trusts. */
+  readonly ca?: string
+  /** The client's own certificate, for servers that ask for one, and behind it those between it and who they trust. */
+  readonly cert?: string
+  /** The private key of `cert`, without a passphrase. */
+  readonly key?: string
+  /** The name that the server's certificate must have. Default: the address's host. */
+  readonly serverName?: string
+}
+
+/** The same as the runtime takes it. */
+export const toClientOptions = ({ ca, cert, key, serverName }: ClientTlsOptions = {}): tls.ConnectionOptions => ({
+  ALPNProtocols: ["h2"],
+  minVersion: "TLSv1.2",
+  ...(ca === undefined ? {} : { ca }),
+  ...(cert === undefined ? {} : { cert }),
+  ...(key === undefined ? {} : { key }),
+  ...(serverName === undefined ? {} : { servername: serverName }),
 })

@@ -148,20 +148,6 @@ describe("a call over a Connect-ES transport", () => {
       assert.deepEqual([call.response.header, call.response.trailer], [[["x-h", "1"]], [["x-t", "2"]]])
     }))
 
-  test("whose connection was lost is unavailable, in whichever way the runtime tells it", () =>
-    Effect.gen(function* () {
-      const socketError = Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" })
-      const ways = [
-        new ConnectError("http/2 stream closed with error code CANCEL (0x8)", Code.Canceled),
-        new ConnectError("read ECONNRESET", Code.Aborted, undefined, undefined, socketError),
-      ]
-      for (const way of ways) {
-        const connected = over(() => Promise.reject(way))
-        const error = yield* Effect.flip(connected.unary(callOf(calc), {}, unlayered))
-        assert.deepEqual([error.code, error.message], ["unavailable", "the connection was lost"])
-      }
-    }))
-
   test("that the server cancelled stays cancelled", () =>
     Effect.gen(function* () {
       const connected = over(() => Promise.reject(new ConnectError("by policy", Code.Canceled)))

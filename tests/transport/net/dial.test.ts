@@ -2,17 +2,15 @@ import assert from "node:assert/strict"
 import * as net from "node:net"
 import { describe } from "node:test"
 import { Effect, Exit, Scope } from "effect"
-import type { ResponseHandler } from "../../../src/transport/http2/client.ts"
-import { dial, type Line, LineClosed, LineError } from "../../../src/transport/net/dial.ts"
+import type { RpcError } from "../../../src/core/rpc/error.ts"
+import { resetError } from "../../../src/transport/grpc/reset.ts"
+import type { Caller, Carrier, ClientStream, Opener } from "../../../src/transport/http2/client.ts"
 import { type Handlers, listen } from "../../../src/transport/net/listen.ts"
 import { test } from "../../effect.ts"
 import { between, ownScope } from "../support.ts"
+import { lineTo } from "./support.ts"
 
-const dialed = ({ port }: { readonly port: number }) =>
-  Effect.acquireRelease(
-    Effect.sync(() => dial("127.0.0.1", port)),
-    (line) => Effect.sync(line.close),
-  )
+const dialed = ({ port }: { readonly port: number }) => lineTo(`http://127.0.0.1:${port}`)
 
 /** A server that gives each request the same answer; with `stingy`, to one stream at a time. */
 const server = (answer: Uint8Array = Buffer.from("ok"), port = 0, maxConcurrentStreams = 250) => {
@@ -44,25 +42,28 @@ const fields = [
 ]
 
 /** Makes a request and gives the whole body of its answer. */
-const ask = (line: Line) =>
-  Effect.tryPromise({
-    try: () =>
-      new Promise<Buffer>((resolve, reject) => {
-        const parts: Array<Uint8Array> = []
-        const handler: ResponseHandler = {
-          head: () => {},
-          data: (bytes, start, end) => {
-            parts.push(bytes.slice(start, end))
-            void opening.then(({ connection, stream }) => connection.taken(stream, end - start))
-          },
-          end: () => resolve(Buffer.concat(parts)),
-          reset: (code) => reject(new Error(`reset ${code}`)),
-          drained: () => {},
-        }
-        const opening = line.open(fields, handler)
-        opening.then(({ connection, stream }) => connection.sendEnd(stream), reject)
-      }),
-    catch: (reason) => reason,
+const ask = (line: Opener): Effect.Effect<Buffer, RpcError> =>
+  Effect.callback((resume) => {
+    const parts: Array<Uint8Array> = []
+    let opened: readonly [Carrier, ClientStream] | undefined
+    const caller: Caller = {
+      waitForReady: false,
+      fields: () => fields,
+      opened: (carrier, stream) => {
+        opened = [carrier, stream]
+        carrier.connection.sendEnd(stream)
+      },
+      unopened: (error) => resume(Effect.fail(error)),
+      head: () => {},
+      data: (bytes, start, end) => {
+        parts.push(bytes.slice(start, end))
+        if (opened !== undefined) opened[0].connection.taken(opened[1], end - start)
+      },
+      end: () => resume(Effect.succeed(Buffer.concat(parts))),
+      reset: (code) => resume(Effect.fail(opened?.[0].lost ?? resetError(code))),
+      drained: () => {},
+    }
+    line.open(caller)
   })
 
 describe("a line", () => {
@@ -134,8 +135,8 @@ describe("a line", () => {
       const gone = yield* Scope.provide(server(), scope)
       yield* Scope.close(scope, Exit.void)
       const error = yield* Effect.flip(ask(yield* dialed(gone)))
-      assert.ok(error instanceof LineError)
-      assert.match(error.message, /ECONNREFUSED/)
+      assert.equal(error.code, "unavailable")
+      assert.match(error.message, /nothing listens there/)
     }))
 
   test("that is closed takes no more requests, and opens no other connection", () =>
@@ -143,9 +144,9 @@ describe("a line", () => {
       const middle = yield* between(yield* server())
       const line = yield* dialed(middle)
       yield* ask(line)
-      line.close()
+      yield* line.close
       const before = middle.sent().length
-      assert.ok((yield* Effect.flip(ask(line))) instanceof LineClosed)
+      assert.equal((yield* Effect.flip(ask(line))).code, "cancelled")
       assert.equal(middle.sent().length, before)
     }))
 })

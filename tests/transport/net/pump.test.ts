@@ -12,11 +12,11 @@ import { errorCode } from "../../../src/transport/http2/frames.ts"
 import type { Accept } from "../../../src/transport/http2/handler.ts"
 import { limitsOf } from "../../../src/transport/http2/limits.ts"
 import { serverConnection } from "../../../src/transport/http2/server.ts"
-import { dial } from "../../../src/transport/net/dial.ts"
 import { Pump } from "../../../src/transport/net/pump.ts"
 import { test } from "../../effect.ts"
 import { fields, headers, hello, settings, windowUpdate } from "../http2/support.ts"
 import { wire } from "../support.ts"
+import { lineTo } from "./support.ts"
 
 const head = fields({ ":method": "POST", ":scheme": "http", ":path": "/", ":authority": "localhost" })
 // 12 KB that HPACK can do nothing about.
@@ -34,12 +34,6 @@ const listening = Effect.fnUntraced(function* (server: net.Server) {
   const bound = server.address()
   return { host: "127.0.0.1", port: typeof bound === "object" && bound !== null ? bound.port : 0 }
 })
-
-const dialed = ({ port }: { readonly port: number }) =>
-  Effect.acquireRelease(
-    Effect.sync(() => dial("127.0.0.1", port)),
-    (line) => Effect.sync(line.close),
-  )
 
 /** One end of a wire that holds next to nothing; a chunk arrives in pieces, as the other end reads. */
 class End extends Duplex {
@@ -141,13 +135,23 @@ const deaf = Effect.gen(function* () {
 describe("a client of a server that reads nothing", () => {
   test("begins no more streams while too much of its output waits, though it has ended those before", () =>
     Effect.gen(function* () {
-      const line = yield* dialed(yield* deaf)
+      const line = yield* lineTo(`http://127.0.0.1:${(yield* deaf).port}`)
       let begun = 0
       const begin = async () => {
         // A turn each, so that the socket takes what it can.
         for (; begun < 20_000; begun++) {
-          const { connection, stream } = await line.open([...head, long], idle)
-          connection.reset(stream, errorCode.cancel)
+          await new Promise<void>((resolve) => {
+            line.open({
+              ...idle,
+              waitForReady: true,
+              fields: () => [...head, long],
+              opened: ({ connection }, stream) => {
+                connection.reset(stream, errorCode.cancel)
+                resolve()
+              },
+              unopened: () => {},
+            })
+          })
           await new Promise((resolve) => setImmediate(resolve))
         }
       }

@@ -2,8 +2,14 @@
  * What the tests of sockets share: a client of HTTP/2 that does only what it is told.
  */
 import { Buffer } from "node:buffer"
-import { Effect } from "effect"
+import { Duration, Effect, Result } from "effect"
+import * as Backoff from "../../../src/core/rpc/backoff.ts"
 import { flag, frameType } from "../../../src/transport/http2/frames.ts"
+import { limitsOf } from "../../../src/transport/http2/limits.ts"
+import { parseAddress, type Target } from "../../../src/transport/net/address.ts"
+import { type ClientSession, clientTimes } from "../../../src/transport/net/clientSession.ts"
+import { dial } from "../../../src/transport/net/dial.ts"
+import * as Line from "../../../src/transport/net/line.ts"
 import { block, data, type Frame, fields, frames, headers, hello } from "../http2/support.ts"
 import { envelope, frame, type Headers, wire } from "../support.ts"
 
@@ -92,3 +98,13 @@ export const goaway = ({ payload }: Frame): readonly [number, number] => [
   payload.readUInt32BE(0),
   payload.readUInt32BE(4),
 ]
+
+/** A line to an address, which ends with its scope. */
+export const lineTo = (address: string) =>
+  Line.make<Target, ClientSession>({
+    targets: [Result.getOrThrow(parseAddress(address, {}))],
+    dial: (target, side) =>
+      dial(target, { times: clientTimes({}, Duration.infinity), limits: limitsOf(), timeout: "20 seconds" }, side),
+    backoff: Backoff.connection,
+    maxConnections: 16,
+  })

@@ -3,17 +3,17 @@ import { describe } from "node:test"
 import { create, createRegistry, toBinary } from "@bufbuild/protobuf"
 import { Effect, Exit, Fiber } from "effect"
 import { LogEntrySchema, PiPointSchema } from "../../../src/transport/gen/pi_pb.ts"
-import { Answers, type AnswersOptions } from "../../../src/transport/grpc/answers.ts"
 import { codecOf } from "../../../src/transport/grpc/codec.ts"
 import { EnvelopeReader, envelopeLength, readLength } from "../../../src/transport/grpc/envelope.ts"
+import { Outgoing, type OutgoingOptions } from "../../../src/transport/grpc/outgoing.ts"
 import { gzip } from "../../../src/transport/layers/compression.ts"
 import { test } from "../../effect.ts"
 
 const codec = codecOf("application/grpc", createRegistry())
 assert.ok(codec)
 
-/** Answers, and the pieces of the body that they were sent in; as long as `full` is set, pieces wait. */
-const open = (options: Partial<AnswersOptions> = {}) => {
+/** Outgoing, and the pieces of the body that they were sent in; as long as `full` is set, pieces wait. */
+const open = (options: Partial<OutgoingOptions> = {}) => {
   const seen = { pieces: [] as Uint8Array[], full: false }
   const sink = {
     send: (bytes: Uint8Array) => {
@@ -21,8 +21,8 @@ const open = (options: Partial<AnswersOptions> = {}) => {
       return !seen.full
     },
   }
-  const answers = new Answers(
-    { desc: PiPointSchema, codec, encoding: undefined, minBytes: 1024, maxBytes: 1 << 20, ...options },
+  const answers = new Outgoing(
+    { desc: PiPointSchema, codec, encoding: undefined, minBytes: 1024, maxBytes: 1 << 20, what: "answer", ...options },
     sink,
   )
   return { answers, seen }

@@ -9,10 +9,10 @@ import { respond, respondEach } from "../../core/rpc/service.ts"
 import type { ServerConnection, ServerStream, StreamHandler } from "../http2/handler.ts"
 import type { Field } from "../http2/hpack.ts"
 import { maxTimerMillis } from "../timer.ts"
-import { Answers, type Sink } from "./answers.ts"
 import { acceptEncoding, status200 } from "./head.ts"
+import { Incoming, type Source } from "./incoming.ts"
 import { toFields } from "./metadata.ts"
-import { Requests, type Source } from "./requests.ts"
+import { Outgoing, type Sink } from "./outgoing.ts"
 import type { Opening, Serving } from "./server.ts"
 import { errorTrailers, okTrailers } from "./status.ts"
 
@@ -22,8 +22,8 @@ export class ServerCall implements StreamHandler, Source, Sink {
   private readonly connection: ServerConnection
   private readonly stream: ServerStream
   private readonly info: CallInfo
-  private readonly requests: Requests
-  private readonly answers: Answers
+  private readonly requests: Incoming
+  private readonly answers: Outgoing
   // The answer of a method that gives one, in its envelope.
   private answer: Uint8Array | undefined
   private requested = false
@@ -45,8 +45,8 @@ export class ServerCall implements StreamHandler, Source, Sink {
       peer,
       response: noResponse(),
     }
-    this.requests = new Requests(opening.requests, this)
-    this.answers = new Answers(opening.answers, this)
+    this.requests = new Incoming(opening.requests, this)
+    this.answers = new Outgoing(opening.answers, this)
   }
 
   /** Starts what needs no more of the request than its head. */

@@ -1,6 +1,6 @@
 /**
- * The answers of a call: messages become envelopes, compressed where that is agreed and worth it, and go out no faster
- * than the client takes them.
+ * What goes out on a call, answers at a server and requests at a client: messages become envelopes, compressed where that
+ * is agreed and worth it, and go out no faster than the peer takes them.
  */
 import type { DescMessage } from "@bufbuild/protobuf"
 import { Effect, Exit } from "effect"
@@ -10,7 +10,7 @@ import { exitOf } from "../../core/rpc/ready.ts"
 import type { Codec } from "./codec.ts"
 import { envelopeLength, writeEnvelope } from "./envelope.ts"
 
-export interface AnswersOptions {
+export interface OutgoingOptions {
   readonly desc: DescMessage
   readonly codec: Codec
   /** What messages may be compressed with; `undefined` for not at all. */
@@ -19,6 +19,7 @@ export interface AnswersOptions {
   readonly minBytes: number
   /** How long a message may be before it is compressed. */
   readonly maxBytes: number
+  readonly what: "request" | "answer"
 }
 
 /** Where the body goes to. */
@@ -29,14 +30,14 @@ export interface Sink {
 
 // Milliseconds that a stream may go on before it is the others' turn.
 const longestTurn = 4
-// Bytes that answers encoded at once should have, and how many there may be.
+// Bytes that messages encoded at once should have, and how many there may be.
 const largestBatch = 32_768
 const mostAtOnce = 128
 // So many of them that make a batch are long.
 const longFrom = 8
 
-export class Answers {
-  private readonly options: AnswersOptions
+export class Outgoing {
+  private readonly options: OutgoingOptions
   private readonly sink: Sink
   private resume: (() => void) | undefined
   // How many are encoded at once, and since when the program has had its turn.
@@ -45,39 +46,39 @@ export class Answers {
   // Long ones are better off as a batch even alone: that has room for their envelope, where they would be copied.
   private long = false
 
-  constructor(options: AnswersOptions, sink: Sink) {
+  constructor(options: OutgoingOptions, sink: Sink) {
     this.options = options
     this.sink = sink
   }
 
-  /** An answer in its envelope. What can't be encoded throws: a defect of the program. */
-  encode(answer: unknown): Effect.Effect<Uint8Array, RpcError> {
-    const { desc, codec, encoding, minBytes, maxBytes } = this.options
-    const plain = codec.encode(desc, answer)
+  /** A message in its envelope. What can't be encoded throws: a defect of the program. */
+  encode(message: unknown): Effect.Effect<Uint8Array, RpcError> {
+    const { desc, codec, encoding, minBytes, maxBytes, what } = this.options
+    const plain = codec.encode(desc, message)
     const { length } = plain
     if (length > maxBytes) {
-      const message = `an answer of ${length} bytes is over the limit of ${maxBytes}`
-      return Effect.fail(new RpcError({ code: "resource_exhausted", message }))
+      const text = `${what === "answer" ? "an answer" : "a request"} of ${length} bytes is over the limit of ${maxBytes}`
+      return Effect.fail(new RpcError({ code: "resource_exhausted", message: text }))
     }
     return encoding === undefined || length < minBytes
       ? Effect.succeed(envelop(plain, false))
       : Effect.map(encoding.compress(plain), (bytes) => envelop(bytes, true))
   }
 
-  /** Sends answers, and waits where the client is slow to take them, or others have waited long enough for their turn. */
-  emit(answers: ReadonlyArray<unknown>, from = 0): Effect.Effect<void, RpcError> {
-    for (let at = from; at < answers.length; ) {
-      const to = Math.min(at + this.atOnce, answers.length)
-      const batch = to - at > 1 || this.long ? this.encodeBatch(answers.slice(at, to)) : undefined
+  /** Sends messages, and waits where the peer is slow to take them, or others have waited long enough for their turn. */
+  emit(messages: ReadonlyArray<unknown>, from = 0): Effect.Effect<void, RpcError> {
+    for (let at = from; at < messages.length; ) {
+      const to = Math.min(at + this.atOnce, messages.length)
+      const batch = to - at > 1 || this.long ? this.encodeBatch(messages.slice(at, to)) : undefined
       const behind = batch === undefined ? at + 1 : to
-      const bytes = batch ?? encodedOf(this.encode(answers[at]))
+      const bytes = batch ?? encodedOf(this.encode(messages[at]))
       if (!(bytes instanceof Uint8Array)) {
         return Effect.flatMap(bytes, (encoded) =>
-          this.sink.send(encoded) ? this.emit(answers, behind) : this.wait(answers, behind),
+          this.sink.send(encoded) ? this.emit(messages, behind) : this.wait(messages, behind),
         )
       }
       this.adapt(behind - at, bytes.length)
-      if (!this.sink.send(bytes)) return this.wait(answers, behind)
+      if (!this.sink.send(bytes)) return this.wait(messages, behind)
       at = behind
     }
     return this.rest
@@ -90,13 +91,13 @@ export class Answers {
     resume?.()
   }
 
-  /** Goes on with the answers from `from` on when what was sent before is on its way. */
-  private wait(answers: ReadonlyArray<unknown>, from: number): Effect.Effect<void, RpcError> {
+  /** Goes on with the messages from `from` on when what was sent before is on its way. */
+  private wait(messages: ReadonlyArray<unknown>, from: number): Effect.Effect<void, RpcError> {
     const drained = Effect.callback<void>((resume) => {
       this.resume = () => resume(Effect.void)
     })
     // Not a turn of others by itself: Deno says that a socket is writable again before it looks after any other.
-    return Effect.flatMap(drained, () => Effect.flatMapEager(this.rest, () => this.emit(answers, from)))
+    return Effect.flatMap(drained, () => Effect.flatMapEager(this.rest, () => this.emit(messages, from)))
   }
 
   /** The turn of others, where they have waited long enough for it. */
@@ -114,11 +115,11 @@ export class Answers {
     this.atOnce = Math.max(1, Math.min(fitting, 2 * this.atOnce, mostAtOnce))
   }
 
-  /** Answers in their envelopes; `undefined` where they have to be encoded one by one, to be compressed or refused. */
-  private encodeBatch(answers: ReadonlyArray<unknown>): Uint8Array | undefined {
+  /** Messages in their envelopes; `undefined` where they have to be encoded one by one, to be compressed or refused. */
+  private encodeBatch(messages: ReadonlyArray<unknown>): Uint8Array | undefined {
     const { desc, codec, encoding, minBytes, maxBytes } = this.options
     try {
-      return codec.batch?.encode(desc, answers, encoding === undefined ? maxBytes : Math.min(maxBytes, minBytes - 1))
+      return codec.batch?.encode(desc, messages, encoding === undefined ? maxBytes : Math.min(maxBytes, minBytes - 1))
     } catch {
       this.atOnce = 1
       return undefined

@@ -5,7 +5,7 @@ import { Effect, Fiber, Stream } from "effect"
 import { RpcError } from "../../../src/core/rpc/error.ts"
 import { PiRequestSchema } from "../../../src/transport/gen/pi_pb.ts"
 import { codecOf } from "../../../src/transport/grpc/codec.ts"
-import { Requests, type RequestsOptions } from "../../../src/transport/grpc/requests.ts"
+import { Incoming, type IncomingOptions } from "../../../src/transport/grpc/incoming.ts"
 import { gzip } from "../../../src/transport/layers/compression.ts"
 import { test } from "../../effect.ts"
 import { envelope } from "../support.ts"
@@ -13,15 +13,23 @@ import { envelope } from "../support.ts"
 const codec = codecOf("application/grpc", createRegistry())
 assert.ok(codec)
 
-const open = (options: Partial<RequestsOptions> = {}) => {
+const open = (options: Partial<IncomingOptions> = {}) => {
   const seen = { taken: 0 }
   const source = {
     taken: (length: number) => {
       seen.taken += length
     },
   }
-  const requests = new Requests(
-    { desc: PiRequestSchema, codec, encoding: undefined, maxBytes: 1 << 20, streaming: true, ...options },
+  const requests = new Incoming(
+    {
+      desc: PiRequestSchema,
+      codec,
+      encoding: undefined,
+      maxBytes: 1 << 20,
+      streaming: true,
+      what: "request",
+      ...options,
+    },
     source,
   )
   return { requests, seen, read: (bytes: Uint8Array) => requests.read(bytes, 0, bytes.length) }
@@ -123,13 +131,13 @@ describe("the requests of a call", () => {
 
   test("are refused where they are more or fewer than the method takes, or end in the middle", () =>
     Effect.sync(() => {
-      const extra = refused("unimplemented", /extra input message/)
+      const extra = refused("unimplemented", /extra message/)
       const one = { streaming: false }
       assert.throws(() => open(one).read(body(1, 2)), extra)
       const { read } = open(one)
       read(body(1))
       assert.throws(() => read(body(2)), extra)
-      assert.throws(() => open(one).requests.end(), refused("unimplemented", /missing input message/))
+      assert.throws(() => open(one).requests.end(), refused("unimplemented", /missing message/))
       for (const streaming of [true, false]) {
         const { requests, read } = open({ streaming })
         read(body(1).subarray(0, 3))

@@ -1,5 +1,6 @@
 /**
- * The requests of a call: the bytes of its body become messages, and wait until the program takes them.
+ * What comes in on a call, requests at a server and answers at a client: the bytes of a body become messages, and wait
+ * until they are taken.
  */
 import type { DescMessage } from "@bufbuild/protobuf"
 import { Cause, Effect, type Pull, Stream } from "effect"
@@ -9,15 +10,16 @@ import { mapReady } from "../../core/rpc/ready.ts"
 import type { Codec } from "./codec.ts"
 import { EnvelopeReader, envelopeLength, type MessageSink, readLength } from "./envelope.ts"
 
-export interface RequestsOptions {
+export interface IncomingOptions {
   readonly desc: DescMessage
   readonly codec: Codec
   /** What messages may be compressed with; `undefined` for not at all. */
   readonly encoding: Encoding | undefined
   /** How long a message may be, before and after it is decompressed. */
   readonly maxBytes: number
-  /** True for a method that takes a stream, false for one that takes one request. */
+  /** True where a stream may come, false for one message. */
   readonly streaming: boolean
+  readonly what: "request" | "answer"
 }
 
 /** Where the body comes from. */
@@ -35,11 +37,11 @@ const isFilled = (messages: ReadonlyArray<unknown>): messages is Messages => mes
 const effect = (message: unknown) => message as Effect.Effect<unknown, RpcError>
 
 /**
- * A queue without a bound of its own: the flow-control windows bound it, since bytes count as taken only when the program
- * has pulled what came of them. All that arrived since the last pull is one array.
+ * A queue without a bound of its own: the flow-control windows bound it, since bytes count as taken only when what came of them
+ * was pulled. All that arrived since the last pull is one array.
  */
-export class Requests implements MessageSink {
-  private readonly options: RequestsOptions
+export class Incoming implements MessageSink {
+  private readonly options: IncomingOptions
   private readonly source: Source
   private readonly reader: EnvelopeReader
   private untaken = 0
@@ -47,7 +49,7 @@ export class Requests implements MessageSink {
   private ended: Next | undefined
   private resume: ((next: Next) => void) | undefined
 
-  constructor(options: RequestsOptions, source: Source) {
+  constructor(options: IncomingOptions, source: Source) {
     this.options = options
     this.source = source
     this.reader = new EnvelopeReader(options.maxBytes, this)
@@ -55,7 +57,7 @@ export class Requests implements MessageSink {
 
   // ---- The body
 
-  /** Reads a piece of the body. Throws an `RpcError` for what is no request of the method. */
+  /** Reads a piece of the body. Throws an `RpcError` for what is no message of the method. */
   read(bytes: Uint8Array, start: number, end: number): void {
     this.untaken += end - start
     this.reader.read(bytes, start, end)
@@ -66,15 +68,24 @@ export class Requests implements MessageSink {
 
   /** Says that the body has ended. Throws an `RpcError` if it may not end here. */
   end(): void {
+    const { what } = this.options
     if (!this.reader.complete) {
-      throw new RpcError({ code: "invalid_argument", message: "the request ends within a message" })
+      // Whose fault it is: a server tells its client, a client finds it out of its server.
+      const code = what === "request" ? "invalid_argument" : "internal"
+      throw new RpcError({ code, message: `the ${what} ends within a message` })
     }
     if (this.options.streaming) {
       this.ended ??= Cause.done()
       this.flush()
     } else if (this.arrived.length === 0) {
-      throw new RpcError({ code: "unimplemented", message: "missing input message: the request has none" })
+      throw new RpcError({ code: "unimplemented", message: `missing message: the ${what} has none` })
     }
+  }
+
+  /** Says that no more will come, and why. What has arrived is taken before that. */
+  fail(error: RpcError): void {
+    this.ended ??= Effect.fail(error)
+    this.flush()
   }
 
   messages(bytes: Uint8Array, start: number, end: number, count: number): void {
@@ -108,17 +119,20 @@ export class Requests implements MessageSink {
 
   private push(message: unknown): void {
     if (!this.options.streaming && this.arrived.length > 0) {
-      throw new RpcError({ code: "unimplemented", message: "received extra input message: the method takes one" })
+      throw new RpcError({
+        code: "unimplemented",
+        message: `received extra message: the method has one ${this.options.what}`,
+      })
     }
     this.arrived.push(message)
   }
 
   private decode(bytes: Uint8Array): unknown {
-    const { codec, desc } = this.options
+    const { codec, desc, what } = this.options
     try {
       return codec.decode(desc, bytes)
     } catch (cause) {
-      throw new RpcError({ code: "internal", message: `the request is no ${desc.typeName}`, cause })
+      throw new RpcError({ code: "internal", message: `the ${what} is no ${desc.typeName}`, cause })
     }
   }
 
@@ -138,15 +152,15 @@ export class Requests implements MessageSink {
     }
   }
 
-  // ---- The program
+  // ---- Who takes them
 
-  /** The request of a method that takes one, once the body has ended. */
+  /** The message of a method that has one here, once the body has ended. */
   get one(): Effect.Effect<unknown, RpcError> {
     const [message] = this.arrived
     return this.options.encoding === undefined ? Effect.succeed(message) : effect(message)
   }
 
-  /** The requests of a method that takes a stream. */
+  /** The messages of a method that has a stream here. */
   get stream(): Stream.Stream<unknown, RpcError> {
     const arrived = Stream.fromPull(
       Effect.succeed(
@@ -165,7 +179,7 @@ export class Requests implements MessageSink {
     return this.options.encoding === undefined ? arrived : mapReady(effect)(arrived)
   }
 
-  /** Hands what has arrived to a program that waits for it. */
+  /** Hands what has arrived to who waits for it. */
   private flush(): void {
     const { resume } = this
     if (resume === undefined) return

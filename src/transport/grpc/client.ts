@@ -1,0 +1,284 @@
+/**
+ * The gRPC client: what is the same for all calls of a method, and how a call becomes an Effect or a Stream.
+ *
+ * Source: grpc/doc/PROTOCOL-HTTP2.md.
+ */
+import type { Registry } from "@bufbuild/protobuf"
+import { Cause, type Clock, Effect, Option, Stream } from "effect"
+import packageJson from "../../../package.json" with { type: "json" }
+import { type CallInfo, type Method, path } from "../../core/rpc/call.ts"
+import { type Connector, only } from "../../core/rpc/channel.ts"
+import type { Compression, Encoding } from "../../core/rpc/compression.ts"
+import type { Connectivity } from "../../core/rpc/connectivity.ts"
+import { RpcError } from "../../core/rpc/error.ts"
+import type * as Metadata from "../../core/rpc/metadata.ts"
+import { detailTypes } from "../details.ts"
+import type { Opener, Origin } from "../http2/client.ts"
+import type { Field } from "../http2/hpack.ts"
+import { defaultMaxReceiveBytes, type MessageLimits } from "../limits.ts"
+import { descriptorOf } from "../method.ts"
+import { ClientCall } from "./clientCall.ts"
+import { codecOf } from "./codec.ts"
+import { type Accepted, acceptEncoding } from "./head.ts"
+import type { Incoming, IncomingOptions } from "./incoming.ts"
+import { toFields } from "./metadata.ts"
+import { Outgoing, type OutgoingOptions, type Sink } from "./outgoing.ts"
+import { formatTimeout } from "./timeout.ts"
+
+/** What all calls of a channel share. */
+export interface Calling {
+  readonly opener: Opener
+  readonly waitForReady: boolean
+  readonly now: () => number
+  /** What a call's request begins with. */
+  readonly fields: (plan: Plan, info: CallInfo, origin: Origin) => ReadonlyArray<Field>
+}
+
+/** What all calls of a method share. */
+export interface Plan {
+  readonly path: string
+  readonly types: Registry
+  readonly accepted: Accepted
+  readonly outgoing: OutgoingOptions
+  /** Encodes requests that are sent whole. */
+  readonly encoder: Outgoing
+  readonly incoming: (encoding: Encoding | undefined) => IncomingOptions
+  /** What heads consist of but for the deadline, by origin and metadata: HPACK knows a list that it saw before. */
+  readonly heads: WeakMap<Origin, WeakMap<Metadata.Metadata, KnownHead>>
+}
+
+interface KnownHead {
+  readonly fields: ReadonlyArray<Field>
+  again: boolean
+}
+
+export interface ClientOptions extends MessageLimits {
+  readonly waitForReady: boolean
+  readonly clock: Clock.Clock
+  readonly connectivity: Connectivity
+}
+
+const contentType = "application/grpc+proto"
+const contentTypes: ReadonlySet<string> = new Set(["application/grpc", contentType])
+const userAgent = `grpc-typescript-basel/${packageJson.version}`
+
+// Of an encoder nothing is sent.
+const nowhere: Sink = { send: () => true }
+
+/** Carries the calls of a channel over HTTP/2. */
+export class GrpcClient implements Connector {
+  readonly connectivity: Connectivity
+  private readonly options: ClientOptions
+  private readonly calling: Calling
+  // A channel's layers are put on once, so there are as many as compressions in use: one or two.
+  private readonly plans = new Map<Compression | undefined, WeakMap<Method, Plan>>()
+
+  constructor(opener: Opener, options: ClientOptions) {
+    this.connectivity = options.connectivity
+    this.options = options
+    this.calling = {
+      opener,
+      waitForReady: options.waitForReady,
+      now: () => options.clock.currentTimeMillisUnsafe(),
+      fields: (plan, info, origin) => this.fields(plan, info, origin),
+    }
+  }
+
+  unary(info: CallInfo, request: unknown, { compression }: { readonly compression: Compression | undefined }) {
+    const plan = this.plan(info.method, compression)
+    return Effect.flatMapEager(encode(plan, request), (bytes) =>
+      Effect.callback<unknown, RpcError>((resume) => {
+        let answers: Incoming | undefined
+        const call = new ClientCall(this.calling, plan, info, {
+          begun: (incoming) => {
+            answers = incoming
+          },
+          drained: () => {},
+          ended: (error) => {
+            if (error !== undefined) resume(Effect.fail(error))
+            else if (answers !== undefined) resume(answers.one)
+          },
+        })
+        call.beginWith(bytes)
+        return Effect.sync(() => call.cancel())
+      }),
+    )
+  }
+
+  stream(
+    info: CallInfo,
+    requests: Stream.Stream<unknown, RpcError>,
+    { compression }: { readonly compression: Compression | undefined },
+  ): Stream.Stream<unknown, RpcError> {
+    const plan = this.plan(info.method, compression)
+    return Stream.unwrap(
+      Effect.gen({ self: this }, function* () {
+        const making = new Making(this.calling, plan, info)
+        yield* Effect.addFinalizer(() => Effect.sync(() => making.call.cancel()))
+        if (info.method.kind === "server_streaming") {
+          making.call.beginWith(yield* Effect.flatMap(only(requests, info.method), (one) => encode(plan, one)))
+        } else {
+          making.call.begin()
+          yield* Effect.forkScoped(making.send(requests))
+        }
+        return (yield* making.answers).stream
+      }),
+    )
+  }
+
+  private plan(method: Method, compression: Compression | undefined): Plan {
+    let plans = this.plans.get(compression)
+    if (plans === undefined) {
+      plans = new WeakMap()
+      this.plans.set(compression, plans)
+    }
+    let plan = plans.get(method)
+    if (plan === undefined) {
+      plan = planOf(method, compression, this.options)
+      plans.set(method, plan)
+    }
+    return plan
+  }
+
+  private fields(plan: Plan, { metadata, deadline }: CallInfo, origin: Origin): ReadonlyArray<Field> {
+    let heads = plan.heads.get(origin)
+    if (heads === undefined) {
+      heads = new WeakMap()
+      plan.heads.set(origin, heads)
+    }
+    let head = heads.get(metadata)
+    if (head === undefined) {
+      head = { fields: headOf(plan, metadata, origin), again: false }
+      heads.set(metadata, head)
+    } else if (!head.again) {
+      // Frozen it is known to come again. Metadata that is each call's own doesn't.
+      head.again = true
+      Object.freeze(head.fields)
+    }
+    const { fields } = head
+    if (deadline === undefined) return fields
+    return [...fields, { name: "grpc-timeout", value: formatTimeout(Math.max(0, deadline - this.calling.now())) }]
+  }
+}
+
+const planOf = (
+  method: Method,
+  compression: Compression | undefined,
+  { maxReceiveBytes = defaultMaxReceiveBytes, maxSendBytes = 0xffff_ffff }: MessageLimits,
+): Plan => {
+  const desc = descriptorOf(method)
+  const types = detailTypes(desc.parent.file)
+  const codec = codecOf(contentType, types)
+  if (codec === undefined) throw new Error(`there is no codec for ${contentType}`)
+  const encodings = compression?.encodings ?? []
+  const outgoing: OutgoingOptions = {
+    desc: desc.input,
+    codec,
+    encoding: encodings[0],
+    minBytes: compression?.minBytes ?? Number.POSITIVE_INFINITY,
+    maxBytes: maxSendBytes,
+    what: "request",
+  }
+  const incoming: IncomingOptions = {
+    desc: desc.output,
+    codec,
+    encoding: undefined,
+    maxBytes: maxReceiveBytes,
+    streaming: method.kind !== "unary",
+    what: "answer",
+  }
+  return {
+    path: path(method),
+    types,
+    accepted: { encodings, contentTypes },
+    outgoing,
+    encoder: new Outgoing(outgoing, nowhere),
+    incoming: (encoding) => (encoding === undefined ? incoming : { ...incoming, encoding }),
+    heads: new WeakMap(),
+  }
+}
+
+const headOf = (
+  { path, outgoing, accepted }: Plan,
+  metadata: Metadata.Metadata,
+  { scheme, authority }: Origin,
+): ReadonlyArray<Field> => [
+  { name: ":method", value: "POST" },
+  { name: ":scheme", value: scheme },
+  { name: ":path", value: path },
+  { name: ":authority", value: authority },
+  { name: "te", value: "trailers" },
+  { name: "content-type", value: contentType },
+  { name: "user-agent", value: userAgent },
+  ...(outgoing.encoding === undefined ? [] : [{ name: "grpc-encoding", value: outgoing.encoding.name }]),
+  ...acceptEncoding(accepted.encodings),
+  ...toFields(metadata),
+]
+
+const encode = (plan: Plan, request: unknown): Effect.Effect<Uint8Array, RpcError> => {
+  try {
+    return plan.encoder.encode(request)
+  } catch (cause) {
+    return Effect.fail(unsendable(plan, cause))
+  }
+}
+
+/** The error of a call whose request has a value that its type has no room for. */
+const unsendable = ({ outgoing }: Plan, cause: unknown): RpcError => {
+  const why = cause instanceof Error ? cause.message : String(cause)
+  return new RpcError({ code: "internal", message: `the request is no ${outgoing.desc.typeName}: ${why}`, cause })
+}
+
+/** A call with streams, while it is made. */
+class Making {
+  readonly call: ClientCall
+  private readonly plan: Plan
+  private readonly outgoing: Outgoing
+  private incoming: Incoming | undefined
+  private failed: RpcError | undefined
+  private resume: ((answers: Effect.Effect<Incoming, RpcError>) => void) | undefined
+
+  constructor(calling: Calling, plan: Plan, info: CallInfo) {
+    this.plan = plan
+    this.call = new ClientCall(calling, plan, info, this)
+    this.outgoing = new Outgoing(plan.outgoing, this.call)
+  }
+
+  /** Sends requests as fast as the server takes them. What is wrong with them ends the call. */
+  send(requests: Stream.Stream<unknown, RpcError>): Effect.Effect<void> {
+    return Stream.runForEachArray(requests, (some) => this.outgoing.emit(some)).pipe(
+      Effect.matchCause({
+        onFailure: (cause) => {
+          const error = Cause.findErrorOption(cause)
+          this.call.fail(Option.getOrElse(error, () => unsendable(this.plan, Cause.squash(cause))))
+        },
+        onSuccess: () => this.call.sendEnd(),
+      }),
+    )
+  }
+
+  /** The answers, once the server has begun with them. */
+  get answers(): Effect.Effect<Incoming, RpcError> {
+    return Effect.callback((resume) => {
+      if (this.incoming !== undefined) resume(Effect.succeed(this.incoming))
+      else if (this.failed !== undefined) resume(Effect.fail(this.failed))
+      else this.resume = resume
+    })
+  }
+
+  begun(answers: Incoming): void {
+    this.incoming = answers
+    this.resume?.(Effect.succeed(answers))
+  }
+
+  drained(): void {
+    this.outgoing.drained()
+  }
+
+  ended(error: RpcError | undefined): void {
+    if (error === undefined) return
+    this.failed = error
+    if (this.incoming === undefined) this.resume?.(Effect.fail(error))
+    else this.incoming.fail(error)
+  }
+}

@@ -1,0 +1,236 @@
+/**
+ * A call as a gRPC client makes it: from the head of its request to the trailers of its response.
+ */
+import type { CallInfo } from "../../core/rpc/call.ts"
+import { exceeded } from "../../core/rpc/deadline.ts"
+import { RpcError } from "../../core/rpc/error.ts"
+import type { Caller, Carrier, ClientStream, Origin } from "../http2/client.ts"
+import { errorCode } from "../http2/frames.ts"
+import type { ResponseHead } from "../http2/head.ts"
+import type { Field } from "../http2/hpack.ts"
+import type { Calling, Plan } from "./client.ts"
+import { type Answered, readAnswerHead } from "./head.ts"
+import { Incoming, type Source } from "./incoming.ts"
+import type { Sink } from "./outgoing.ts"
+import { resetError } from "./reset.ts"
+import { endedError, readTrailers } from "./status.ts"
+
+/** Who made the call. */
+export interface Maker {
+  /** The server has begun to answer. */
+  readonly begun: (answers: Incoming) => void
+  /** More of the request is welcome. */
+  readonly drained: () => void
+  /** The call is over. */
+  readonly ended: (error: RpcError | undefined) => void
+}
+
+// What of a request is kept, until its answer begins, to be sent again where the server didn't take it. A stream that
+// has sent more can't move.
+const maxKept = 256 * 1024
+// How often a call moves on from connections that are going away, before it is its retries' business.
+const maxMoves = 5
+
+export class ClientCall implements Caller, Source, Sink {
+  readonly waitForReady: boolean
+  private readonly calling: Calling
+  private readonly plan: Plan
+  private readonly info: CallInfo
+  private readonly maker: Maker
+  private carrier: Carrier | undefined
+  private stream: ClientStream | undefined
+  // What was sent; `undefined` once it need not be, or can't be, sent again.
+  private kept: Array<Uint8Array> | undefined = []
+  private keptBytes = 0
+  private requested = false
+  private answers: Incoming | undefined
+  // The fields of a head that ends the call as well.
+  private trailersOnly: ReadonlyArray<Field> | undefined
+  private moves = 0
+  private refused = false
+  private over = false
+
+  constructor(calling: Calling, plan: Plan, info: CallInfo, maker: Maker) {
+    this.calling = calling
+    this.plan = plan
+    this.info = info
+    this.maker = maker
+    this.waitForReady = info.waitForReady ?? calling.waitForReady
+  }
+
+  /** Begins a call whose requests follow. */
+  begin(): void {
+    this.calling.opener.open(this)
+  }
+
+  /** Begins a call with all that it has to say. */
+  beginWith(request: Uint8Array): void {
+    this.kept?.push(request)
+    this.requested = true
+    this.begin()
+  }
+
+  // ---- The stream
+
+  fields(origin: Origin): ReadonlyArray<Field> {
+    return this.calling.fields(this.plan, this.info, origin)
+  }
+
+  opened(carrier: Carrier, stream: ClientStream): void {
+    this.carrier = carrier
+    this.stream = stream
+    const { kept = [], requested } = this
+    const last = kept.length - 1
+    for (let i = 0; i <= last; i++) {
+      const bytes = kept[i] as Uint8Array
+      if (requested && i === last) carrier.connection.sendLast(stream, bytes)
+      else carrier.connection.sendData(stream, bytes)
+    }
+    if (requested && last < 0) carrier.connection.sendEnd(stream)
+    if (!requested && stream.pending.length === 0) this.maker.drained()
+  }
+
+  unopened(error: RpcError): void {
+    this.fail(error)
+  }
+
+  /** Sends the call through another connection, if nothing tells that its server has done anything of it. */
+  private move(): boolean {
+    if (this.kept === undefined || this.answers !== undefined) return false
+    if (this.carrier?.leaving === true) {
+      if (this.moves++ >= maxMoves) return false
+    } else if (this.refused) return false
+    // A server that refuses a call twice has to be left alone for a while.
+    else this.refused = true
+    this.stream = undefined
+    this.begin()
+    return true
+  }
+
+  // ---- The request
+
+  send(bytes: Uint8Array): boolean {
+    // Of a call that is over the requests are being interrupted: they may wait for that.
+    if (this.over) return false
+    const { carrier, stream } = this
+    this.keep(bytes)
+    return carrier !== undefined && stream !== undefined && carrier.connection.sendData(stream, bytes)
+  }
+
+  /** Says that the request is whole. */
+  sendEnd(): void {
+    this.requested = true
+    if (this.over || this.stream === undefined) return
+    this.carrier?.connection.sendEnd(this.stream)
+  }
+
+  private keep(bytes: Uint8Array): void {
+    if (this.kept === undefined) return
+    this.kept.push(bytes)
+    this.keptBytes += bytes.length
+    // What no stream has taken yet stands here alone.
+    if (this.keptBytes > maxKept && this.stream !== undefined) this.kept = undefined
+  }
+
+  drained(): void {
+    this.maker.drained()
+  }
+
+  // ---- The response
+
+  head(head: ResponseHead): void {
+    if (this.over) return
+    const answered = readAnswerHead(head, this.plan.accepted)
+    if (answered.error !== undefined) return this.fail(answered.error)
+    // What looks like trailers is so only if the response ends here: that shows next.
+    if (answered.trailersOnly) this.trailersOnly = head.fields
+    else this.answer(answered)
+  }
+
+  private answer({ metadata, encoding }: Pick<Answered, "metadata" | "encoding">): Incoming {
+    this.kept = undefined
+    const { response } = this.info
+    response.header = metadata
+    response.committed = true
+    const answers = new Incoming(this.plan.incoming(encoding), this)
+    this.answers = answers
+    this.maker.begun(answers)
+    return answers
+  }
+
+  data(bytes: Uint8Array, start: number, end: number): void {
+    if (this.over) return this.taken(end - start)
+    const answers = this.answers ?? this.answer({ metadata: [], encoding: undefined })
+    try {
+      answers.read(bytes, start, end)
+    } catch (error) {
+      this.broken(error)
+    }
+  }
+
+  taken(length: number): void {
+    if (this.stream !== undefined) this.carrier?.connection.taken(this.stream, length)
+  }
+
+  end(trailers: ReadonlyArray<Field>): void {
+    if (this.over) return
+    const { trailersOnly, answers, info } = this
+    const ended = readTrailers(answers === undefined ? (trailersOnly ?? trailers) : trailers)
+    info.response.trailer = ended.metadata
+    const error = endedError(ended, info.response.header, this.plan.types)
+    if (error !== undefined) return this.fail(error)
+    try {
+      ;(answers ?? this.answer({ metadata: [], encoding: undefined })).end()
+    } catch (cause) {
+      return this.broken(cause)
+    }
+    this.finish(undefined)
+  }
+
+  reset(code: number): void {
+    if (this.over) return
+    if (code === errorCode.refusedStream && this.move()) return
+    this.stream = undefined
+    const { lost, connection } = this.carrier ?? {}
+    if (lost !== undefined && connection?.over === true) return this.fail(lost)
+    const { deadline } = this.info
+    // A server that knows the deadline may be the first to find that it has passed.
+    const late = code === errorCode.cancel && deadline !== undefined && deadline <= this.calling.now()
+    this.fail(late ? exceeded() : resetError(code))
+  }
+
+  // ---- The end
+
+  /** Ends the call, since its caller wants no more of it. */
+  cancel(): void {
+    if (!this.over) this.close()
+  }
+
+  /** Ends the call with an error. */
+  fail(error: RpcError): void {
+    if (this.over) return
+    const { header } = this.info.response
+    if (header.length === 0 || error.header.length > 0) return this.finish(error)
+    const { code, message, details, metadata, cause } = error
+    this.finish(new RpcError({ code, message, details, metadata, header, cause }))
+  }
+
+  private broken(reason: unknown): void {
+    if (!(reason instanceof RpcError)) throw reason
+    this.fail(reason)
+  }
+
+  private finish(error: RpcError | undefined): void {
+    this.close()
+    this.maker.ended(error)
+  }
+
+  private close(): void {
+    this.over = true
+    this.kept = undefined
+    const { stream, carrier } = this
+    // Who has its answer, or wants none, has no more to say; the server need not wait for it.
+    if (stream !== undefined) carrier?.connection.reset(stream, errorCode.cancel)
+    else this.calling.opener.forget(this)
+  }
+}

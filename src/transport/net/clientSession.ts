@@ -1,0 +1,198 @@
+/**
+ * A client's session: its HTTP/2 connection on its socket, from the server's preface to the end.
+ */
+import type * as net from "node:net"
+import { Duration } from "effect"
+import { RpcError } from "../../core/rpc/error.ts"
+import {
+  type Carrier,
+  type ClientConnection,
+  clientConnection,
+  type Origin,
+  type ResponseHandler,
+} from "../http2/client.ts"
+import { errorCode, errorName } from "../http2/frames.ts"
+import type { Limits } from "../http2/limits.ts"
+import { Alarm, type Wakeable } from "./alarm.ts"
+import { Keepalive, type KeepaliveOptions, type KeepaliveTimes, keepaliveTimes } from "./keepalive.ts"
+import { Lifetime, lifetimeTimes } from "./lifetime.ts"
+import { Pump } from "./pump.ts"
+
+export interface ClientKeepaliveOptions extends KeepaliveOptions {
+  /**
+   * How long the server may say nothing, while a call runs, before it is asked, with a PING, whether it is there. grpc-go's
+   * servers close connections that ask more often than every 5 minutes, unless they were told otherwise. Default: 10 minutes.
+   */
+  readonly time?: Duration.Input
+  /** Whether it is asked too while no call runs. Default: false. */
+  readonly withoutCalls?: boolean
+}
+
+/** How long things may take on a connection, in milliseconds. */
+export interface ClientTimes {
+  readonly keepalive: KeepaliveTimes
+  readonly withoutCalls: boolean
+  /** Without a call. */
+  readonly idle: number
+}
+
+export const clientTimes = (
+  { time = "10 minutes", timeout = "20 seconds", withoutCalls = false }: ClientKeepaliveOptions,
+  idle: Duration.Input,
+): ClientTimes => ({
+  keepalive: keepaliveTimes({ time, timeout }),
+  withoutCalls,
+  idle: Duration.toMillis(idle),
+})
+
+/** What happens to a session. */
+export interface SessionEvents {
+  /** The server's preface has come. */
+  readonly ready: (session: ClientSession) => void
+  /** There may be room for one more stream. */
+  readonly room: () => void
+  /** It takes no more streams, or is about to end. */
+  readonly left: (session: ClientSession) => void
+  /** Its socket is closed. */
+  readonly closed: (session: ClientSession) => void
+}
+
+const unavailable = (message: string, cause?: unknown): RpcError =>
+  new RpcError({ code: "unavailable", message, ...(cause === undefined ? {} : { cause }) })
+
+export class ClientSession implements Carrier, Wakeable {
+  readonly origin: Origin
+  readonly connection: ClientConnection
+  leaving = false
+  lost: RpcError | undefined
+  private readonly socket: net.Socket
+  private readonly times: ClientTimes
+  private readonly events: SessionEvents
+  private readonly pump: Pump<ResponseHandler>
+  private readonly keepalive: Keepalive
+  private readonly lifetime: Lifetime
+  private readonly alarm = new Alarm(this)
+  private begun = false
+
+  constructor(socket: net.Socket, origin: Origin, times: ClientTimes, limits: Limits, events: SessionEvents) {
+    this.socket = socket
+    this.origin = origin
+    this.times = times
+    this.events = events
+    this.keepalive = new Keepalive(times.keepalive)
+    this.lifetime = new Lifetime({ ...lifetimeTimes({}), idle: times.idle }, performance.now(), 0)
+    socket.setNoDelay(true)
+    socket.on("error", (error) => this.lose(unavailable("the connection was lost", error)))
+    // Before the pump ends the streams: what is tried again at once goes to another connection.
+    socket.once("close", () => this.lose(unavailable("the connection was lost")))
+    this.pump = new Pump({
+      socket,
+      connection: (output) =>
+        clientConnection(
+          {
+            output,
+            goaway: (code) => this.goaway(code),
+            room: () => this.room(),
+            failed: (error) => this.lose(unavailable(`the server broke HTTP/2's rules: ${error.message}`, error)),
+          },
+          limits,
+        ),
+      role: "client",
+      linger: times.keepalive.timeout,
+      flushed: () => this.rest(),
+    })
+    this.connection = this.pump.connection
+    // Behind the pump's: what is opened now isn't held up by what waited before.
+    socket.on("drain", () => events.room())
+    socket.once("close", () => {
+      this.alarm.clear()
+      events.closed(this)
+    })
+  }
+
+  /** Sends the preface: the socket is connected. */
+  begin(): void {
+    this.pump.flush()
+    this.alarm.set(this.next(performance.now()))
+  }
+
+  /** A stream begins. */
+  use(): void {
+    this.lifetime.begin()
+  }
+
+  /** Ends what runs, for a reason, and closes the socket once the server has been told. */
+  end(reason: RpcError): void {
+    this.lose(reason)
+    const { connection } = this
+    for (const stream of connection.all()) {
+      connection.reset(stream, errorCode.cancel)
+      stream.context?.reset(errorCode.cancel)
+    }
+    connection.part()
+    this.pump.flush()
+    // Whether the server takes its last bytes is no reason for a process to go on.
+    this.socket.unref()
+  }
+
+  /** Closes the socket at once, for a reason. */
+  cut(reason: RpcError): void {
+    this.lose(reason)
+    this.socket.destroy()
+  }
+
+  /** Does what is due on the connection. */
+  ring(now: number): number {
+    const { connection, closing, heardAt } = this.pump
+    if (closing) return Number.POSITIVE_INFINITY
+    const asks = this.times.withoutCalls || connection.openStreams > 0
+    const alive = asks ? this.keepalive.due(now, heardAt) : "nothing"
+    if (alive === "close") {
+      this.cut(unavailable("the connection was lost: the server doesn't answer"))
+      return Number.POSITIVE_INFINITY
+    }
+    if (alive === "ping") connection.ping()
+    if (this.lifetime.due(now) === "drain") {
+      this.leave()
+      connection.part()
+    }
+    return this.next(now)
+  }
+
+  private next(now: number): number {
+    const { connection, heardAt } = this.pump
+    const asks = this.times.withoutCalls || connection.openStreams > 0
+    // A call may begin at any time, on a connection that has been silent for long.
+    const alive = asks ? this.keepalive.next(now, heardAt) : now + this.times.keepalive.timeout
+    return Math.min(alive, this.lifetime.next(now))
+  }
+
+  private room(): void {
+    if (!this.begun && this.connection.begun) {
+      this.begun = true
+      this.events.ready(this)
+    }
+    this.events.room()
+  }
+
+  private rest(): void {
+    if (this.lifetime.busy && this.connection.openStreams === 0) this.lifetime.rest(performance.now())
+  }
+
+  private goaway(code: number): void {
+    // Streams that the server hasn't taken are refused after this, and those it has go on.
+    if (code !== errorCode.noError) this.lost ??= unavailable(`the server closed the connection: ${errorName(code)}`)
+    this.leave()
+  }
+
+  private lose(reason: RpcError): void {
+    this.lost ??= reason
+    this.leave()
+  }
+
+  private leave(): void {
+    if (this.leaving) return
+    this.leaving = true
+    this.events.left(this)
+  }
+}
