@@ -3,18 +3,19 @@
  */
 
 import type { Transport } from "@connectrpc/connect"
-import type { CommonTransportOptions } from "@connectrpc/connect/protocol"
+import type { UniversalClientFn } from "@connectrpc/connect/protocol"
 import { createTransport as createConnectTransport } from "@connectrpc/connect/protocol-connect"
 import { createTransport as createGrpcWebTransport } from "@connectrpc/connect/protocol-grpc-web"
-import { Clock, type Duration, Effect, type Scope } from "effect"
+import { Array as Arr, Clock, type Duration, Effect, type Scope } from "effect"
 import * as Backoff from "../core/rpc/backoff.ts"
 import { type Channel, type Connector, fromConnector } from "../core/rpc/channel.ts"
-import type { Compression } from "../core/rpc/compression.ts"
+import { always, type Connectivity } from "../core/rpc/connectivity.ts"
 import { toConnectCompression } from "./connect/compression.ts"
-import { connector, type Transports } from "./connect/connector.ts"
+import { connector, type TransportOf, type Transports } from "./connect/connector.ts"
+import { http1Client } from "./connect/http1Client.ts"
 import { universalClient } from "./connect/universalClient.ts"
 import { GrpcClient } from "./grpc/client.ts"
-import type { Opener } from "./http2/client.ts"
+import type { Origin } from "./http2/client.ts"
 import { type Limits, limitsOf } from "./http2/limits.ts"
 import { type MessageLimits, toConnectLimits } from "./limits.ts"
 import { AddressError, parseAddress, type Target } from "./net/address.ts"
@@ -34,6 +35,15 @@ export const protocols: ReadonlyArray<Protocol> = ["grpc", "grpc-web", "connect"
 export interface ConnectOptions extends MessageLimits {
   /** Default: `grpc`. */
   readonly protocol?: Protocol
+  /** How messages are written; protobuf's own form is the shorter one. Default: `proto`. */
+  readonly codec?: "proto" | "json"
+  /** Whether Connect sends unary calls of methods without side effects as GET, which caches answer. Default: false. */
+  readonly httpGet?: boolean
+  /**
+   * `1.1` for Connect and gRPC-Web through what knows no other, to the first address and by the runtime's own client; gRPC
+   * is HTTP/2 always. Default: `2`.
+   */
+  readonly httpVersion?: "1.1" | "2"
   /** How to speak TLS to `https:` addresses. Default: with the runtime's own certificate authorities. */
   readonly tls?: ClientTlsOptions
   /** Whether calls wait for a server that can't be reached, or fail with `unavailable`. Default: they fail. */
@@ -55,9 +65,10 @@ export interface ConnectOptions extends MessageLimits {
 const parse = (
   addresses: ReadonlyArray<string>,
   tls: ClientTlsOptions | undefined,
-): Effect.Effect<ReadonlyArray<Target>, AddressError> => {
-  if (addresses.length === 0)
-    return new AddressError({ address: "", message: "there is no address: give at least one" })
+): Effect.Effect<Arr.NonEmptyReadonlyArray<Target>, AddressError> => {
+  if (!Arr.isReadonlyArrayNonEmpty(addresses)) {
+    return Effect.fail(new AddressError({ address: "", message: "there is no address: give at least one" }))
+  }
   const secure = toClientOptions(tls)
   return Effect.forEach(addresses, (address) => Effect.fromResult(parseAddress(address, secure)))
 }
@@ -76,32 +87,43 @@ export const connect = Effect.fnUntraced(function* (
   options: ConnectOptions = {},
 ): Effect.fn.Return<Channel, AddressError, Scope.Scope> {
   const { protocol = "grpc", waitForReady = false, tls, keepalive = {}, maxIdle = "30 minutes" } = options
+  const { codec = "proto", httpVersion = "2" } = options
   const { connectTimeout = "20 seconds", backoff = Backoff.connection, maxConnections = 16, limits } = options
   const targets = yield* parse(typeof address === "string" ? [address] : address, tls)
   const dialling = { times: clientTimes(keepalive, maxIdle), limits: limitsOf(limits), timeout: connectTimeout }
+  const [first] = targets
+  if (httpVersion === "1.1" && protocol !== "grpc") {
+    const overHttp1 = yield* http1Client(first)
+    return fromConnector(overConnect(() => overHttp1, always("ready"), options, first.origin))
+  }
   const line = yield* Line.make<Target, ClientSession>({
     targets,
     dial: (target, side) => dial(target, dialling, side),
     backoff,
     maxConnections,
   })
-  if (protocol !== "grpc") return fromConnector(overConnect(line, protocol, waitForReady, options))
-  const clock = yield* Clock.Clock
-  return fromConnector(new GrpcClient(line, { ...options, waitForReady, clock, connectivity: line.connectivity }))
+  if (protocol === "grpc") {
+    const clock = yield* Clock.Clock
+    return fromConnector(
+      new GrpcClient(line, { ...options, codec, waitForReady, clock, connectivity: line.connectivity }),
+    )
+  }
+  const overHttp2 = (waits: boolean) => universalClient(line, waits)
+  return fromConnector(overConnect(overHttp2, line.connectivity, options, first.origin))
 })
 
 /** The other protocols, which Connect-ES speaks. */
 const overConnect = (
-  line: Opener & Pick<Connector, "connectivity">,
-  protocol: Exclude<Protocol, "grpc">,
-  waitForReady: boolean,
-  limits: MessageLimits,
+  httpClient: (waitForReady: boolean) => UniversalClientFn,
+  connectivity: Connectivity,
+  { protocol, codec = "proto", httpGet = false, waitForReady = false, ...limits }: ConnectOptions,
+  { scheme, authority }: Origin,
 ): Connector => {
   const make = protocol === "connect" ? createConnectTransport : createGrpcWebTransport
-  const common: Omit<CommonTransportOptions, "httpClient"> = {
-    // Where the server is the line knows; only the path of what is asked for counts.
-    baseUrl: "http://localhost",
-    useBinaryFormat: true,
+  const common = {
+    baseUrl: `${scheme}://${authority}`,
+    useBinaryFormat: codec === "proto",
+    useHttpGet: httpGet,
     interceptors: [],
     acceptCompression: [],
     sendCompression: null,
@@ -109,24 +131,27 @@ const overConnect = (
     writeMaxBytes: 0xffffffff,
     ...toConnectLimits(limits),
   }
-  // A channel's layers are put on once, so there are as many transports as compressions in use, one or two, for calls that
-  // wait and for those that don't.
-  const made = new Map<boolean, Map<Compression | undefined, Transport>>([
-    [true, new Map()],
-    [false, new Map()],
-  ])
-  const transports: Transports = (compression, waits = waitForReady) => {
-    const known = made.get(waits)?.get(compression)
-    if (known !== undefined) return known
+  // A channel's layers are put on once, so a service has as many transports as compressions in use, one or two, for calls
+  // that wait and for those that don't.
+  const made: Array<{ readonly of: TransportOf; readonly transport: Transport }> = []
+  const transports: Transports = (of) => {
+    const { compression, types, waitForReady: waits = waitForReady } = of
+    const known = made.find(
+      (one) => one.of.compression === compression && one.of.types === types && one.of.waitForReady === of.waitForReady,
+    )
+    if (known !== undefined) return known.transport
     const accepted = toConnectCompression(compression)
     const transport = make({
       ...common,
       ...accepted,
-      httpClient: universalClient(line, waits),
+      httpClient: httpClient(waits),
       sendCompression: accepted.acceptCompression[0] ?? null,
+      // At 0 Connect-ES leaves the empty request of a unary call as it is.
+      compressMinBytes: accepted.compressMinBytes === 0 ? -1 : accepted.compressMinBytes,
+      jsonOptions: { registry: types },
     })
-    made.get(waits)?.set(compression, transport)
+    made.push({ of, transport })
     return transport
   }
-  return connector(transports, line.connectivity)
+  return connector(transports, connectivity)
 }

@@ -1,7 +1,7 @@
 /**
  * A Connect-ES `Transport` as a connector: what carries a channel's calls.
  */
-import type { DescMessage, DescMethodStreaming, DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf"
+import type { DescMessage, DescMethodStreaming, DescMethodUnary, MessageInitShape, Registry } from "@bufbuild/protobuf"
 import type { Transport } from "@connectrpc/connect"
 import { Effect, Stream } from "effect"
 import type { CallInfo } from "../../core/rpc/call.ts"
@@ -9,14 +9,28 @@ import type { Connector } from "../../core/rpc/channel.ts"
 import type { Compression } from "../../core/rpc/compression.ts"
 import type { Connectivity } from "../../core/rpc/connectivity.ts"
 import * as Deadline from "../../core/rpc/deadline.ts"
-import type { RpcError } from "../../core/rpc/error.ts"
+import { RpcError } from "../../core/rpc/error.ts"
+import type * as Metadata from "../../core/rpc/metadata.ts"
 import { detailTypes } from "../details.ts"
 import { type DescMethod, descriptorOf } from "../method.ts"
 import { fromConnectError } from "./error.ts"
 import { fromHeaders, toHeaders } from "./headers.ts"
 
-const toRpcError = (reason: unknown, desc: DescMethod): RpcError =>
-  fromConnectError(reason, detailTypes(desc.parent.file))
+// Connect-ES has all metadata of a call that failed in one: which of it came first is known only where a response began.
+const toRpcError = (reason: unknown, desc: DescMethod, header: Metadata.Metadata = []): RpcError => {
+  const { code, message, details, metadata, cause } = fromConnectError(reason, detailTypes(desc.parent.file))
+  return new RpcError({ code, message, details, metadata: without(metadata, header), header, cause })
+}
+
+const isSame = ([key, value]: Metadata.Entry, [otherKey, other]: Metadata.Entry): boolean =>
+  key === otherKey &&
+  (typeof value === "string" || typeof other === "string" ? value === other : sameBytes(value, other))
+
+const sameBytes = (one: Uint8Array, other: Uint8Array): boolean =>
+  one.length === other.length && one.every((byte, at) => byte === other[at])
+
+const without = (metadata: Metadata.Metadata, header: Metadata.Metadata): Metadata.Metadata =>
+  metadata.filter((entry) => !header.some((one) => isSame(one, entry)))
 
 // A grpc-timeout has eight digits; 27 hours of milliseconds are as good as any deadline that far away.
 const maxTimeoutMillis = 99_999_999
@@ -26,8 +40,22 @@ const timeoutOf = (call: CallInfo): Effect.Effect<number | undefined> =>
     ? Effect.undefined
     : Effect.map(Deadline.remaining(call.deadline), (left) => Math.min(maxTimeoutMillis, Math.max(1, Math.ceil(left))))
 
-/** The transport for a channel's compression and for a call that waits for a server or doesn't: the same one each time. */
-export type Transports = (compression: Compression | undefined, waitForReady: boolean | undefined) => Transport
+/** What tells the transport of a call from those of others on its channel. */
+export interface TransportOf {
+  readonly compression: Compression | undefined
+  /** The types that JSON may have in an `Any`. */
+  readonly types: Registry
+  readonly waitForReady: boolean | undefined
+}
+
+/** The transport for a call; for the same, the same one each time. */
+export type Transports = (of: TransportOf) => Transport
+
+const transportOf = ({ method, waitForReady }: CallInfo, compression: Compression | undefined): TransportOf => ({
+  compression,
+  types: detailTypes(descriptorOf(method).parent.file),
+  waitForReady,
+})
 
 /** A connector over Connect-ES. */
 export const connector = (transport: Transports, connectivity: Connectivity): Connector => ({
@@ -39,7 +67,7 @@ export const connector = (transport: Transports, connectivity: Connectivity): Co
         Effect.tryPromise({
           // The channel calls `unary` for unary methods only, with a message that `Client.make` made.
           try: (signal) =>
-            transport(compression, call.waitForReady).unary(
+            transport(transportOf(call, compression)).unary(
               desc as DescMethodUnary,
               signal,
               timeout,
@@ -62,7 +90,8 @@ export const connector = (transport: Transports, connectivity: Connectivity): Co
     const desc = descriptorOf(call.method)
     // Connect-ES would hide why our own requests failed: that is what the caller has to hear.
     let failed: RpcError | undefined
-    const toError = (reason: unknown) => failed ?? toRpcError(reason, desc)
+    let head: Metadata.Metadata | undefined
+    const toError = (reason: unknown) => failed ?? toRpcError(reason, desc, head)
     const watched = Stream.tapError(requests, (error) =>
       Effect.sync(() => {
         failed = error
@@ -81,7 +110,7 @@ export const connector = (transport: Transports, connectivity: Connectivity): Co
         const signal = yield* Effect.abortSignal
         const response = yield* Effect.tryPromise({
           try: () =>
-            transport(compression, call.waitForReady).stream(
+            transport(transportOf(call, compression)).stream(
               desc as DescMethodStreaming,
               signal,
               timeout,
@@ -91,10 +120,13 @@ export const connector = (transport: Transports, connectivity: Connectivity): Co
           catch: toError,
         })
         call.response.committed = true
-        call.response.header = fromHeaders(response.header)
+        head = fromHeaders(response.header)
+        call.response.header = head
         return Stream.onExit(Stream.fromAsyncIterable<unknown, RpcError>(response.message, toError), () =>
           Effect.sync(() => {
-            call.response.trailer = fromHeaders(response.trailer)
+            // A response without a body has its trailers where its headers are; Connect-ES leaves them there.
+            const { header, trailer } = response
+            call.response.trailer = fromHeaders(header.has("grpc-status") ? header : trailer)
           }),
         )
       }),

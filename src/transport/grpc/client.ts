@@ -37,6 +37,7 @@ export interface Calling {
 /** What all calls of a method share. */
 export interface Plan {
   readonly path: string
+  readonly contentType: string
   readonly types: Registry
   readonly accepted: Accepted
   readonly outgoing: OutgoingOptions
@@ -53,13 +54,17 @@ interface KnownHead {
 }
 
 export interface ClientOptions extends MessageLimits {
+  readonly codec: "proto" | "json"
   readonly waitForReady: boolean
   readonly clock: Clock.Clock
   readonly connectivity: Connectivity
 }
 
-const contentType = "application/grpc+proto"
-const contentTypes: ReadonlySet<string> = new Set(["application/grpc", contentType])
+// What answers may be called; requests have the suffix.
+const contentTypes: Readonly<Record<ClientOptions["codec"], ReadonlySet<string>>> = {
+  proto: new Set(["application/grpc", "application/grpc+proto"]),
+  json: new Set(["application/grpc+json"]),
+}
 const userAgent = `grpc-typescript-basel/${packageJson.version}`
 
 // Of an encoder nothing is sent.
@@ -164,8 +169,9 @@ export class GrpcClient implements Connector {
 const planOf = (
   method: Method,
   compression: Compression | undefined,
-  { maxReceiveBytes = defaultMaxReceiveBytes, maxSendBytes = 0xffff_ffff }: MessageLimits,
+  { codec: format, maxReceiveBytes = defaultMaxReceiveBytes, maxSendBytes = 0xffff_ffff }: ClientOptions,
 ): Plan => {
+  const contentType = `application/grpc+${format}`
   const desc = descriptorOf(method)
   const types = detailTypes(desc.parent.file)
   const codec = codecOf(contentType, types)
@@ -190,7 +196,8 @@ const planOf = (
   return {
     path: path(method),
     types,
-    accepted: { encodings, contentTypes },
+    contentType,
+    accepted: { encodings, contentTypes: contentTypes[format] },
     outgoing,
     encoder: new Outgoing(outgoing, nowhere),
     incoming: (encoding) => (encoding === undefined ? incoming : { ...incoming, encoding }),
@@ -199,7 +206,7 @@ const planOf = (
 }
 
 const headOf = (
-  { path, outgoing, accepted }: Plan,
+  { path, contentType, outgoing, accepted }: Plan,
   metadata: Metadata.Metadata,
   { scheme, authority }: Origin,
 ): ReadonlyArray<Field> => [

@@ -1,0 +1,40 @@
+/**
+ * Connect-ES's client side over the runtime's HTTP/1.1: what it takes for an HTTP client.
+ */
+import * as http from "node:http"
+import * as https from "node:https"
+import type { UniversalClientFn } from "@connectrpc/connect/protocol"
+import { createNodeHttpClient } from "@connectrpc/connect-node"
+import { Effect, type Scope } from "effect"
+import type { Target } from "../net/address.ts"
+
+const makeAgent = (secure: https.AgentOptions | undefined): http.Agent => {
+  const agent =
+    secure === undefined ? new http.Agent({ keepAlive: true }) : new https.Agent({ ...secure, keepAlive: true })
+  const reuse = agent.reuseSocket
+  // Deno makes a request again, cancelled or not, if a connection that it knows to be used before ends without an answer.
+  agent.reuseSocket = (socket, request) => {
+    reuse.call(agent, socket, request)
+    request.reusedSocket = false
+  }
+  return agent
+}
+
+// Over TLS Deno fails to write nothing, which is all that an empty message has.
+async function* notEmpty(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  for await (const bytes of body) if (bytes.length > 0) yield bytes
+}
+
+/** An HTTP client that keeps its connections to a target for the calls to come, and cuts them when its scope closes. */
+export const http1Client = ({ place, tls }: Target): Effect.Effect<UniversalClientFn, never, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => makeAgent(tls === undefined ? undefined : { ...tls, ALPNProtocols: ["http/1.1"] })),
+      (agent) => Effect.sync(() => agent.destroy()),
+    ),
+    (agent) => {
+      const nodeOptions = "path" in place ? { agent, socketPath: place.path } : { agent }
+      const client = createNodeHttpClient({ httpVersion: "1.1", nodeOptions })
+      return (request) => client(request.body === undefined ? request : { ...request, body: notEmpty(request.body) })
+    },
+  )
