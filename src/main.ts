@@ -7,6 +7,7 @@ import { Console, Effect, Runtime } from "effect"
 import { CliConfig, CliOutput, Command, Flag, GlobalFlag } from "effect/cli"
 import packageJson from "../package.json" with { type: "json" }
 import { calc } from "./cli/calc.ts"
+import { experiment } from "./cli/experiment.ts"
 import { exitCode, explain } from "./cli/failure.ts"
 import { range } from "./cli/range.ts"
 import { report } from "./cli/report.ts"
@@ -20,7 +21,7 @@ const basel = Command.make("basel", {}, () => serveByDefault).pipe(
     { command: "basel", description: "Serve" },
     { command: "basel calc 999", description: "Ask the server" },
   ]),
-  Command.withSubcommands([serve, calc, stream, range, summarize, report]),
+  Command.withSubcommands([serve, calc, stream, range, summarize, report, experiment]),
 )
 
 // Wrong usage gets the line that says what is right, and where to read more; not the whole help.

@@ -15,28 +15,32 @@ export const pointLine =
   ({ n, value }: { readonly n: number; readonly value: number }): string =>
     json ? JSON.stringify({ n, value }) : `pi(${n}) = ${value}`
 
+/** Shows how far a command is, on standard error where that is a terminal, until the scope closes. */
+export const showProgress = Effect.fnUntraced(function* (progress: () => string) {
+  const stdio = yield* Stdio.Stdio
+  if (!(yield* stdio.stderrIsTerminal)) return
+  const show = (text: string) => Effect.ignore(Stream.run(Stream.succeed(text), stdio.stderr()))
+  yield* Effect.forkScoped(
+    Effect.repeat(
+      Effect.suspend(() => show(`\r${progress()}\x1b[K`)),
+      Schedule.spaced("200 millis"),
+    ),
+  )
+  yield* Effect.addFinalizer(() => show("\r\x1b[K"))
+})
+
 /**
  * Prints lines as they come. Where standard error is a terminal and standard output isn't, a counter there shows that
  * something goes on.
  */
 export const printLines = Effect.fnUntraced(function* <E, R>(lines: Stream.Stream<string, E, R>) {
   const stdio = yield* Stdio.Stdio
-  const progress = (yield* stdio.stderrIsTerminal) && !(yield* stdio.stdoutIsTerminal)
   let printed = 0
   const counted = Stream.map(lines, (line) => {
     printed += 1
     return `${line}\n`
   })
-  const show = (text: string) => Effect.ignore(Stream.run(Stream.succeed(text), stdio.stderr()))
-  if (progress) {
-    yield* Effect.forkScoped(
-      Effect.repeat(
-        Effect.suspend(() => show(`\r${printed} lines`)),
-        Schedule.spaced("200 millis"),
-      ),
-    )
-    yield* Effect.addFinalizer(() => show("\r\x1b[K"))
-  }
+  if (!(yield* stdio.stdoutIsTerminal)) yield* showProgress(() => `${printed} lines`)
   yield* Effect.catchIf(Stream.run(counted, stdio.stdout()), readerLeft, () => Effect.void)
 }, Effect.scoped)
 

@@ -87,7 +87,7 @@ export interface ServeFlags extends TlsFlags {
   readonly maxConnectionAgeGrace: Option.Option<Duration.Duration>
 }
 
-const defaults: ServeFlags = {
+export const defaults: ServeFlags = {
   host: "127.0.0.1",
   port: 8080,
   streaming: false,
@@ -154,7 +154,8 @@ const commands = (url: string, { streaming, cert, clientCa }: ServeFlags): Reado
   ]
 }
 
-const run = Effect.fnUntraced(function* (options: ServeFlags) {
+/** The calculator on a port, as the flags say, until the scope closes. */
+export const listening = Effect.fnUntraced(function* (options: ServeFlags) {
   const journal = yield* Journal.open(keep)
   const programs = Calculator.make({ journal, series: options.summation ? summation : closedForm })
   const around = layers(options)
@@ -163,7 +164,7 @@ const run = Effect.fnUntraced(function* (options: ServeFlags) {
     : around(Service.make(PiCalculator, programs))
   const tls = yield* readTls(options)
   const { host, port, grace } = options
-  const { url } = yield* listenAndServe(service, {
+  return yield* listenAndServe(service, {
     host,
     port,
     grace,
@@ -175,6 +176,10 @@ const run = Effect.fnUntraced(function* (options: ServeFlags) {
       maxAgeGrace: options.maxConnectionAgeGrace,
     }),
   })
+})
+
+const run = Effect.fnUntraced(function* (options: ServeFlags) {
+  const { url } = yield* listening(options)
   yield* Console.log(`basel serves pi.PiCalculator on ${url}: gRPC, gRPC-Web, Connect and JSON. Try:`)
   yield* Effect.forEach(commands(url, options), (command) => Console.log(`  ${command}`), { discard: true })
   yield* Effect.addFinalizer(() => Console.log("drained, bye"))

@@ -17,7 +17,7 @@ const pi3 = "pi(1) = 2.82842712474619\npi(2) = 2.9814239699997196\npi(3) = 3.034
 
 test("every command explains itself, with an example", () =>
   Effect.forEach(
-    [[], ["serve"], ["calc"], ["stream"], ["range"], ["summarize"], ["report"]],
+    [[], ["serve"], ["calc"], ["stream"], ["range"], ["summarize"], ["report"], ["experiment"]],
     (command) =>
       Effect.map(basel([...command, "--help"]), ({ code, stdout }) => {
         assert.equal(code, 0)
@@ -69,6 +69,53 @@ test("stream, range, summarize and report make the other kinds of calls", () =>
     yield* Effect.promise(() => said(/report \{"level":"warning","text":"disk \\"full\\"\\nnext","time":\d+/))
   }))
 
+test("experiment measures its own servers, without a delay and with one", () =>
+  Effect.gen(function* () {
+    const { code, stdout, stderr } = yield* basel(["experiment", "--calls", "5", "--json"])
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: "" })
+    const measured = stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line))
+    assert.deepEqual(
+      measured.map(({ delayMillis, atATime, calls }) => [delayMillis, atATime, calls]),
+      [0, 10].flatMap((delay) => [1, 4, 16, 64].map((atATime) => [delay, atATime, 5])),
+    )
+    // The only bound that holds on any machine; a timer may be a millisecond early.
+    assert.ok(measured[4].seconds > 5 * 0.009, "the delay is there")
+    const table = yield* basel(["experiment", "--calls", "5"])
+    assert.match(table.stdout, /^no delay on the server:\n( .*\n|─+\n){6}\n10 ms on the server, each call:\n/)
+  }))
+
+test("experiment measures a server that runs already, and ends with the first call that fails or lies", () =>
+  Effect.gen(function* () {
+    const at = (url: string) => basel(["experiment", "--calls", "5", "--address", url])
+    const { code, stdout } = yield* at((yield* served()).url)
+    assert.equal(code, 0)
+    assert.match(stdout, /^the server that runs already:\n( .*\n|─+\n){6}$/)
+    const refusing = Service.partial(PiCalculator, {
+      calc: () => Effect.fail(new RpcError({ code: "aborted", message: "no" })),
+    })
+    const lying = Service.partial(PiCalculator, { calc: () => Effect.succeed({ value: 3 }) })
+    for (const [service, expected] of [
+      [refusing, /^aborted: no\n$/],
+      [lying, /^pi\(1\) was answered with 3, and is 2\.82842712474619: what answers is no pi calculator.*\n$/],
+    ] as const) {
+      const failed = yield* at((yield* serve(service, { port: 0 })).url)
+      assert.deepEqual({ code: failed.code, stdout: failed.stdout }, { code: 1, stdout: "" })
+      assert.match(failed.stderr, expected)
+    }
+  }))
+
+test("experiment says what to do where it may not start a server", () =>
+  Effect.gen(function* () {
+    const { code, stdout, stderr } = yield* Effect.promise(
+      () => start("deno run --no-prompt --allow-net src/main.ts experiment").finished,
+    )
+    assert.deepEqual({ code, stdout }, { code: 1, stdout: "" })
+    assert.match(stderr, /^cannot start a server of its own: .* --allow-read .*\n {2}start one with "bun run/)
+  }))
+
 test("an RPC error goes to standard error with its details and metadata, and the exit code is 1", () =>
   Effect.gen(function* () {
     const service = Service.partial(PiCalculator, {
@@ -117,6 +164,7 @@ test("wrong usage exits 2 with a line that says what is right", () =>
       [["calc", "1", "--protocol", "soap"], /grpc-web/],
       [["calc", "1", "-H", "Bad Key:1"], /other characters than/],
       [["calc", "1", "--concurrency", "0"], /from 1 to 10000/],
+      [["experiment", "--calls", "0"], /from 1 to 10000/],
       [["calc", "1", "--address", "nowhere"], /is not an address: give a URL, such as http:/],
       [["serve", "--port", "99999"], /from 0 to 65535/],
       [["serve", "--bogus"], /--bogus/],

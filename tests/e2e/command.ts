@@ -7,10 +7,11 @@ import { Effect, type Scope } from "effect"
 
 export const root = join(import.meta.dirname, "..", "..")
 
-/** Where the tests' certificates are: the only files that the command may read here, where a runtime has permissions. */
+/** Where the tests' certificates are. */
 export const certificates = "tests/transport/certificates"
 
-const runtime = "Deno" in globalThis ? `deno run --no-prompt --allow-net --allow-read=${certificates}` : "bun run"
+// Where a runtime has permissions, the command may read those and, for the threads that it starts, its own code.
+const runtime = "Deno" in globalThis ? `deno run --no-prompt --allow-net --allow-read=${certificates},src` : "bun run"
 
 // The runtimes that are dependencies of the project, before any that the machine has.
 const env = {
