@@ -205,9 +205,11 @@ const perform = Effect.fnUntraced(function* (
   const outcome = yield* Effect.result(Effect.raceFirst(taken, left))
   const failure = Result.isFailure(outcome) ? outcome.failure : undefined
 
+  // What Connect-ES says of a call that failed at once tells nothing apart.
+  const leading = failure === undefined || failure.header.length > 0 ? failure?.header : failure.metadata
   return create(ClientResponseResultSchema, {
     payloads,
-    responseHeaders: toHeaders(failure?.header ?? response?.header ?? []),
+    responseHeaders: toHeaders(leading ?? response?.header ?? []),
     responseTrailers: toHeaders(failure?.metadata ?? response?.trailer ?? []),
     numUnsentRequests: requestMessages.length - sent,
     ...(failure === undefined ? {} : { error: toError(failure) }),

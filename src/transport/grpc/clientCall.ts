@@ -31,6 +31,9 @@ const maxKept = 256 * 1024
 // How often a call moves on from connections that are going away, before it is its retries' business.
 const maxMoves = 5
 
+// What is said of a response whose trailers say all.
+const nothing: Answered = { metadata: [], encoding: undefined, trailersOnly: false, error: undefined }
+
 export class ClientCall implements Caller, Source, Sink {
   readonly waitForReady: boolean
   private readonly calling: Calling
@@ -44,8 +47,8 @@ export class ClientCall implements Caller, Source, Sink {
   private keptBytes = 0
   private requested = false
   private answers: Incoming | undefined
-  // The fields of a head that ends the call as well.
-  private trailersOnly: ReadonlyArray<Field> | undefined
+  // A head with a status, which ends the call as well if nothing follows.
+  private trailersOnly: { readonly fields: ReadonlyArray<Field>; readonly answered: Answered } | undefined
   private moves = 0
   private refused = false
   private over = false
@@ -142,12 +145,12 @@ export class ClientCall implements Caller, Source, Sink {
     if (this.over) return
     const answered = readAnswerHead(head, this.plan.accepted)
     if (answered.error !== undefined) return this.fail(answered.error)
-    // What looks like trailers is so only if the response ends here: that shows next.
-    if (answered.trailersOnly) this.trailersOnly = head.fields
+    // Whether it is all there is shows next.
+    if (answered.trailersOnly) this.trailersOnly = { fields: head.fields, answered }
     else this.answer(answered)
   }
 
-  private answer({ metadata, encoding }: Pick<Answered, "metadata" | "encoding">): Incoming {
+  private answer({ metadata, encoding }: Answered): Incoming {
     this.kept = undefined
     const { response } = this.info
     response.header = metadata
@@ -158,11 +161,15 @@ export class ClientCall implements Caller, Source, Sink {
     return answers
   }
 
+  /** The answers of a response that goes on behind its head. */
+  private incoming(head = this.trailersOnly?.answered ?? nothing): Incoming {
+    return this.answers ?? this.answer(head)
+  }
+
   data(bytes: Uint8Array, start: number, end: number): void {
     if (this.over) return this.taken(end - start)
-    const answers = this.answers ?? this.answer({ metadata: [], encoding: undefined })
     try {
-      answers.read(bytes, start, end)
+      this.incoming().read(bytes, start, end)
     } catch (error) {
       this.broken(error)
     }
@@ -174,13 +181,15 @@ export class ClientCall implements Caller, Source, Sink {
 
   end(trailers: ReadonlyArray<Field>): void {
     if (this.over) return
-    const { trailersOnly, answers, info } = this
-    const ended = readTrailers(answers === undefined ? (trailersOnly ?? trailers) : trailers)
-    info.response.trailer = ended.metadata
-    const error = endedError(ended, info.response.header, this.plan.types)
+    const { response } = this.info
+    const only = this.answers === undefined && trailers.length === 0 ? this.trailersOnly : undefined
+    if (only === undefined) this.incoming()
+    const ended = readTrailers(only?.fields ?? trailers)
+    response.trailer = ended.metadata
+    const error = endedError(ended, response.header, this.plan.types)
     if (error !== undefined) return this.fail(error)
     try {
-      ;(answers ?? this.answer({ metadata: [], encoding: undefined })).end()
+      this.incoming(nothing).end()
     } catch (cause) {
       return this.broken(cause)
     }
