@@ -15,6 +15,7 @@ export {
 } from "./channel.ts"
 export * as Client from "./client.ts"
 export { register } from "./connect/routes.ts"
+export { createTransport, type OwnTransport, toTransport } from "./connect/transport.ts"
 export { type FetchHandler, toFetch } from "./fetch.ts"
 export { brotli, type CompressionOptions, compression, encodings, gzip, zstd } from "./layers/compression.ts"
 export type { MessageLimits } from "./limits.ts"
