@@ -1,14 +1,15 @@
 /**
  * A channel whose attempts go as a script says, for tests of the layers that make attempts.
  */
-import { Clock, Effect, Random, Stream } from "effect"
+import { Clock, Effect, Fiber, Random, Stream } from "effect"
+import { TestClock } from "effect/testing"
 import type { CallInfo, Method } from "../../src/core/rpc/call.ts"
 import { type Channel, callStream, callUnary, fromConnector } from "../../src/core/rpc/channel.ts"
 import { always } from "../../src/core/rpc/connectivity.ts"
 import { RpcError } from "../../src/core/rpc/error.ts"
 import * as Metadata from "../../src/core/rpc/metadata.ts"
 import type { Code } from "../../src/core/rpc/status.ts"
-import { method } from "./support.ts"
+import { method, settle } from "./support.ts"
 
 /** How one attempt goes. */
 export interface Step {
@@ -131,4 +132,18 @@ export const steady = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 /** When the attempts began. */
 export const times = ({ seen }: Script) => seen.map(({ at }) => at)
 
-export const other: Method = { ...method, name: "Other" }
+/** What comes of an effect when as much time passes as it needs. */
+export const passing = <A, E>(effect: Effect.Effect<A, E>) =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.forkChild(effect)
+    yield* settle
+    yield* TestClock.adjust("1 hour")
+    return yield* Fiber.await(fiber)
+  })
+
+/** The same, without jitter. */
+export const inTime = <A, E>(effect: Effect.Effect<A, E>) => passing(steady(effect))
+
+/** The code that an effect fails with, or its value. */
+export const outcome = <A, R>(effect: Effect.Effect<A, RpcError, R>) =>
+  Effect.match(effect, { onSuccess: (value): unknown => value, onFailure: ({ code }): unknown => code })

@@ -13,27 +13,23 @@ import { RpcError } from "../../../src/core/rpc/error.ts"
 import * as Metadata from "../../../src/core/rpc/metadata.ts"
 import type { Code } from "../../../src/core/rpc/status.ts"
 import { test, testWithClock } from "../../effect.ts"
-import { bidi, call, idempotent, type Step, script, steady, stream, times } from "../attempts.ts"
+import {
+  bidi,
+  call,
+  idempotent,
+  inTime,
+  outcome,
+  passing,
+  type Step,
+  script,
+  steady,
+  stream,
+  times,
+} from "../attempts.ts"
 import { clientOf, method, property, serving, settle } from "../support.ts"
 
 const down: Step = { fails: "unavailable" }
 const up: Step = {}
-
-/** What comes of an effect when as much time passes as it needs. */
-const passing = <A, E>(effect: Effect.Effect<A, E>) =>
-  Effect.gen(function* () {
-    const fiber = yield* Effect.forkChild(effect)
-    yield* settle
-    yield* TestClock.adjust("1 hour")
-    return yield* Fiber.await(fiber)
-  })
-
-/** The same, without jitter. */
-const inTime = <A, E>(effect: Effect.Effect<A, E>) => passing(steady(effect))
-
-/** The code that an effect fails with, or its value. */
-const outcome = <A, R>(effect: Effect.Effect<A, RpcError, R>) =>
-  Effect.match(effect, { onSuccess: (value): unknown => value, onFailure: ({ code }): unknown => code })
 
 testWithClock("an unavailable server is tried again after a backoff that doubles, until it answers", () =>
   Effect.gen(function* () {
