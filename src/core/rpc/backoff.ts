@@ -26,9 +26,7 @@ export const connection: Backoff = { initial: "1 second", multiplier: 1.6, max: 
  */
 export const delay = (backoff: Backoff, earlier: number): Effect.Effect<Duration.Duration> => {
   const { initial, multiplier, max, jitter } = backoff
-  const first = Duration.toMillis(initial)
-  // What has grown beyond all numbers times nothing is no number.
-  const millis = first === 0 ? 0 : Math.min(first * multiplier ** earlier, Duration.toMillis(max))
+  const millis = Math.min(Duration.toMillis(initial) * multiplier ** earlier, Duration.toMillis(max))
   return Effect.map(Random.next, (drawn) => Duration.millis(millis * (1 + jitter * (2 * drawn - 1))))
 }
 

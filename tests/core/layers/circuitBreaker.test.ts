@@ -89,7 +89,7 @@ testWithClock("calls are counted for as long as the window", () =>
 
 testWithClock("half-open, a few calls pass, and close it when all of them succeed", () =>
   Effect.gen(function* () {
-    const on = begun(breaker(), ...times(4, down), hanging, { millis: 10 }, up)
+    const on = begun(breaker(), ...times(4, down), hanging, { millis: 10 }, hanging, up)
     yield* on.calls(4)
     yield* TestClock.adjust("5 seconds")
     const probes = yield* Effect.forkChild(
@@ -107,7 +107,10 @@ testWithClock("half-open, a few calls pass, and close it when all of them succee
     // One has succeeded, the other hangs: cancelled, it counts for nothing and leaves its place to another.
     assert.equal(yield* passes(on), false)
     yield* Fiber.interrupt(probes)
-    assert.equal(yield* passes(on), true)
+    const another = yield* Effect.forkChild(call(on.channel))
+    yield* settle
+    assert.equal(yield* passes(on), false)
+    yield* Fiber.interrupt(another)
     assert.deepEqual([yield* passes(on), yield* passes(on), yield* passes(on)], [true, true, true])
   }),
 )
@@ -218,13 +221,16 @@ testWithClock("calls that their deadline ends have failed, calls that are cancel
       yield* Fiber.join(fiber)
     }
     assert.match((yield* Effect.flip(call(exceeded.channel))).message, /the circuit is open/)
-    const cancelled = begun(breaker(), ...times(4, hanging), up)
+    const cancelled = begun(breaker({ minimumCalls: 2 }), ...times(4, hanging), down)
     for (let n = 0; n < 4; n++) {
       const fiber = yield* Effect.forkChild(call(cancelled.channel))
       yield* settle
       yield* Fiber.interrupt(fiber)
     }
-    assert.equal(yield* passes(cancelled), true)
+    assert.deepEqual(
+      [yield* passes(cancelled), yield* passes(cancelled), yield* passes(cancelled)],
+      [true, true, false],
+    )
   }),
 )
 

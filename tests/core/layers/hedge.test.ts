@@ -185,6 +185,8 @@ testWithClock("the response's metadata is that of the attempt that ended the cal
     const played = script({ ...hanging, header: "first" }, { header: "second" })
     yield* inTime(call(played.channel.pipe(hedged(), watched)))
     assert.deepEqual([response?.header, response?.committed], [[["x-header", "second"]], true])
+    yield* inTime(Effect.exit(call(script(down).channel.pipe(hedged(), watched))))
+    assert.deepEqual(response?.trailer, [["x-attempt", "4"]])
   }),
 )
 

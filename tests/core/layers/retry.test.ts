@@ -7,7 +7,8 @@ import { intercept } from "../../../src/core/layers/intercept.ts"
 import { metadata } from "../../../src/core/layers/metadata.ts"
 import { type RetryOptions, retry } from "../../../src/core/layers/retry.ts"
 import { type Call, type CallInfo, sendHeader } from "../../../src/core/rpc/call.ts"
-import { callStream } from "../../../src/core/rpc/channel.ts"
+import { callStream, fromConnector } from "../../../src/core/rpc/channel.ts"
+import { always } from "../../../src/core/rpc/connectivity.ts"
 import * as Deadline from "../../../src/core/rpc/deadline.ts"
 import { RpcError } from "../../../src/core/rpc/error.ts"
 import * as Metadata from "../../../src/core/rpc/metadata.ts"
@@ -250,6 +251,25 @@ testWithClock("the response's metadata is that of the last attempt", () =>
   }),
 )
 
+test("so it is of a connector that doesn't say what is committed", () =>
+  Effect.gen(function* () {
+    const quiet = fromConnector({
+      connectivity: always("ready"),
+      unary: ({ response }) =>
+        Effect.sync(() => {
+          response.trailer = Metadata.of({ "x-last": "1" })
+        }),
+      stream: () => Stream.empty,
+    })
+    let response: CallInfo["response"] | undefined
+    const watched = intercept((call, next) => {
+      response = call.response
+      return next(call)
+    })
+    yield* call(quiet.pipe(retry(), watched))
+    assert.deepEqual(response?.trailer, [["x-last", "1"]])
+  }))
+
 testWithClock("the header of a stream can be seen as soon as it has come", () =>
   Effect.gen(function* () {
     const headers: Array<Metadata.Metadata> = []
@@ -325,6 +345,14 @@ testWithClock("other errors take no token, a server that wants no retry takes on
     const refusing: Step = { fails: "not_found", pushback: "-1" }
     assert.equal(yield* attemptsAfter(fatal, fatal, fatal), 2)
     assert.equal(yield* attemptsAfter(refusing), 1)
+  }),
+)
+
+testWithClock("an attempt that succeeds gives a token back, whichever it is", () =>
+  Effect.gen(function* () {
+    const played = script(down, up, down, up, down, up)
+    const channel = throttled({ throttle: { maxTokens: 4, tokenRatio: 1 } })(played.channel)
+    for (let n = 0; n < 3; n++) assert.deepEqual(yield* inTime(call(channel)), Exit.succeed(2 * n + 2))
   }),
 )
 

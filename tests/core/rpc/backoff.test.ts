@@ -59,6 +59,11 @@ test("however many came before, a delay is a number between the bounds that jitt
       }).pipe(Random.withSeed(seed)),
   ))
 
+test("a first delay of none stays none, however many follow", () =>
+  Effect.gen(function* () {
+    assert.equal(yield* millis({ initial: 0, multiplier: 10, max: "1 second", jitter: 0.2 }, 1_000), 0)
+  }))
+
 test("the same seed gives the same delays", () =>
   Effect.gen(function* () {
     const drawn = Effect.all([millis(connection, 0), millis(connection, 0)])

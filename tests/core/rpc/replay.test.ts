@@ -52,6 +52,26 @@ test("an attempt that is interrupted while it waits for a request loses none", (
     assert.deepEqual(yield* taking(attempt), [1, 2, 3])
   }))
 
+test("what one attempt waited for the next one waits for too: there is one read at a time", () =>
+  Effect.gen(function* () {
+    let reads = 0
+    const requests = Stream.fromPull(
+      Effect.succeed(
+        Effect.suspend(() => {
+          reads++
+          return Effect.never
+        }),
+      ),
+    )
+    const attempt = yield* replay(requests, () => 1, enough)
+    for (const committed of [false, false, true]) {
+      const waiting = yield* Effect.forkChild(taking(attempt, undefined, { ...noResponse(), committed }))
+      yield* settle
+      yield* Fiber.interrupt(waiting)
+    }
+    assert.equal(reads, 1)
+  }))
+
 test("requests are read no faster than attempts take them", () =>
   Effect.gen(function* () {
     let read = 0
@@ -157,8 +177,10 @@ test("requests that fail commit the attempt, which fails the same way", () =>
 test("requests end with the call, not with an attempt", () =>
   Effect.gen(function* () {
     let finalized = 0
+    let interrupted = 0
+    const reading = Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++))
     const requests = Stream.ensuring(
-      Stream.concat(numbers(2), Stream.never),
+      Stream.concat(numbers(2), Stream.fromEffect(reading)),
       Effect.sync(() => finalized++),
     )
     const scope = yield* Scope.make()
@@ -169,9 +191,9 @@ test("requests end with the call, not with an attempt", () =>
     const waiting = yield* Effect.forkChild(taking(attempt))
     yield* settle
     yield* Fiber.interrupt(waiting)
-    assert.equal(finalized, 0)
+    assert.deepEqual([finalized, interrupted], [0, 0])
     yield* Scope.close(scope, Exit.void)
-    assert.equal(finalized, 1)
+    assert.deepEqual([finalized, interrupted], [1, 1])
   }))
 
 test("a channel that keeps none gives requests on as they are, to each attempt anew", () =>
@@ -206,7 +228,7 @@ test("whatever attempts take, and wherever they are interrupted, each gets the r
   property(
     fc.record({
       arrays: fc.array(fc.array(fc.nat(), { minLength: 1, maxLength: 4 }), { maxLength: 8 }),
-      attempts: fc.array(fc.record({ takes: fc.nat(20), settles: fc.nat(30) }), { maxLength: 6 }),
+      attempts: fc.array(fc.record({ takes: fc.nat(20), settles: fc.nat(60) }), { maxLength: 6 }),
       seed: fc.string(),
     }),
     ({ arrays, attempts, seed }) =>
@@ -215,7 +237,7 @@ test("whatever attempts take, and wherever they are interrupted, each gets the r
         const requests = Stream.fromIterable(arrays).pipe(
           Stream.rechunk(1),
           Stream.tap(() =>
-            Effect.flatMap(Random.nextIntBetween(0, 5), (yields) =>
+            Effect.flatMap(Random.nextIntBetween(0, 40), (yields) =>
               Effect.replicateEffect(Effect.yieldNow, yields, { discard: true }),
             ),
           ),
