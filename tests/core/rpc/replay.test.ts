@@ -55,13 +55,12 @@ test("an attempt that is interrupted while it waits for a request loses none", (
 test("what one attempt waited for the next one waits for too: there is one read at a time", () =>
   Effect.gen(function* () {
     let reads = 0
-    const requests = Stream.fromPull(
-      Effect.succeed(
-        Effect.suspend(() => {
-          reads++
-          return Effect.never
-        }),
-      ),
+    const gate = yield* Latch.make()
+    const requests = Stream.tap(numbers(10), () =>
+      Effect.suspend(() => {
+        reads++
+        return gate.await
+      }),
     )
     const attempt = yield* replay(requests, () => 1, enough)
     for (const committed of [false, false, true]) {
@@ -69,6 +68,8 @@ test("what one attempt waited for the next one waits for too: there is one read 
       yield* settle
       yield* Fiber.interrupt(waiting)
     }
+    yield* gate.open
+    yield* settle
     assert.equal(reads, 1)
   }))
 
