@@ -1,5 +1,5 @@
 import assert from "node:assert/strict"
-import { Effect, Exit, Fiber, Random, Ref, Schedule, Stream } from "effect"
+import { Effect, Exit, Fiber, Queue, Random, Schedule, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import fc from "fast-check"
 import { deadline } from "../../../src/core/layers/deadline.ts"
@@ -27,7 +27,7 @@ import {
   stream,
   times,
 } from "../attempts.ts"
-import { clientOf, method, property, serving, settle } from "../support.ts"
+import { clientOf, method, property, serving, settle, testEachKind } from "../support.ts"
 
 const down: Step = { fails: "unavailable" }
 const up: Step = {}
@@ -147,23 +147,6 @@ testWithClock("no attempt follows one that the server has begun to answer", () =
     )
   }),
 )
-
-test("in memory a header commits, and an error alone doesn't", () =>
-  Effect.gen(function* () {
-    const flaky = (before: Effect.Effect<void, never, Call>) =>
-      Effect.gen(function* () {
-        const ran = yield* Ref.make(0)
-        const first = Effect.flatMap(
-          Ref.updateAndGet(ran, (n) => n + 1),
-          (n) =>
-            n > 1 ? Effect.void : Effect.andThen(before, new RpcError({ code: "unavailable", message: "again" })),
-        )
-        const { calc } = yield* clientOf(serving(first), retry({ backoff: { initial: 0 } }))
-        return yield* outcome(Effect.map(calc({ n: 3 }), ({ value }) => value))
-      })
-    assert.equal(yield* flaky(Effect.void), 3)
-    assert.equal(yield* flaky(sendHeader({ a: "1" })), "unavailable")
-  }))
 
 testWithClock("a deadline that passes during a backoff ends the call then", () =>
   Effect.gen(function* () {
@@ -366,6 +349,41 @@ testWithClock("calls that aren't tried again give tokens back all the same", () 
     assert.equal(played.seen.length, 7)
   }),
 )
+
+const flaky = (failures: number, before: Effect.Effect<void, never, Call> = Effect.void) => {
+  let ran = 0
+  return Effect.suspend(() =>
+    ran++ < failures ? Effect.andThen(before, new RpcError({ code: "unavailable", message: "again" })) : Effect.void,
+  )
+}
+
+testEachKind("calls of each kind reach a service in memory in the end", ({ ask, answers }) =>
+  Effect.gen(function* () {
+    const layer = retry({ methods: "all", backoff: { initial: 0 } })
+    assert.deepEqual(yield* ask(yield* clientOf(serving(flaky(3)), layer)), answers)
+    assert.equal(yield* outcome(ask(yield* clientOf(serving(flaky(9)), layer))), "unavailable")
+    assert.equal(yield* outcome(ask(yield* clientOf(serving(flaky(1, sendHeader({ a: "1" }))), layer))), "unavailable")
+  }),
+)
+
+test("a request can wait for the answer to the one before, and requests end when the answers are left", () =>
+  Effect.gen(function* () {
+    let ended = 0
+    const { calcStream } = yield* clientOf(serving(flaky(1)), retry({ methods: "all", backoff: { initial: 0 } }))
+    const asked = yield* Queue.make<{ n: number }>()
+    yield* Queue.offer(asked, { n: 1 })
+    const requests = Stream.ensuring(
+      Stream.fromQueue(asked),
+      Effect.sync(() => ended++),
+    )
+    const answers = Stream.tap(calcStream(requests), ({ n }) => Queue.offer(asked, { n: n + 1 }))
+    const taken = yield* Stream.runCollect(Stream.take(answers, 5))
+    assert.deepEqual(
+      taken.map(({ n }) => n),
+      [1, 2, 3, 4, 5],
+    )
+    assert.equal(ended, 1)
+  }))
 
 testWithClock("a stream's requests reach the attempt that succeeds, complete and in order", () =>
   Effect.gen(function* () {
