@@ -84,6 +84,7 @@ const hedgeRace = Effect.fnUntraced(function* <A>(
   fork: (call: CallInfo) => Fiber.Fiber<A, RpcError>,
 ): Effect.fn.Return<A, RpcError> {
   const ended: Array<readonly [Attempt, Exit.Exit<A, RpcError>]> = []
+  let last: (typeof ended)[number] | undefined
   const wake = Latch.makeUnsafe()
   let sent = 0
   let most = maxAttempts
@@ -94,18 +95,18 @@ const hedgeRace = Effect.fnUntraced(function* <A>(
     const now = yield* Clock.currentTimeMillis
     const [one] = ended.splice(0, 1)
     if (one !== undefined) {
+      last = one
       const [{ response }, exit] = one
       const error = failure(exit)
       const wanted = error && pushback(error)
-      const goesOn = error !== undefined && nonFatal.has(error.code) && !response.committed
+      const isFatal = error === undefined || !nonFatal.has(error.code)
       if (Exit.isSuccess(exit)) tokens.succeeded()
-      else if (goesOn || wanted === "never") tokens.failed()
-      if (wanted === "never" || !tokens.allows()) most = sent
-      if (!goesOn || (sent >= most && running.size === 0 && ended.length === 0)) {
-        response.show()
-        return yield* exit
-      }
+      else if (!isFatal || wanted === "never") tokens.failed()
+      if (isFatal || response.committed) break
+      if (wanted === "never") most = sent
       due = typeof wanted === "number" ? now + wanted : now
+    } else if (last !== undefined && sent >= most && running.size === 0) {
+      break
     } else if (sent < most && now >= due) {
       if (sent > 0 && !tokens.allows()) {
         most = sent
@@ -124,4 +125,6 @@ const hedgeRace = Effect.fnUntraced(function* <A>(
       yield* sent < most ? Effect.raceFirst(wake.await, Effect.sleep(due - now)) : wake.await
     }
   }
+  last[0].response.show()
+  return yield* last[1]
 })

@@ -175,6 +175,19 @@ testWithClock("while too many calls fail only the first attempt is sent", () =>
   }),
 )
 
+testWithClock("a call whose next attempt is given up while it waits fails with the last error", () =>
+  Effect.gen(function* () {
+    const played = script({ ...down, pushback: "500" }, { ...down, pushback: "-1" }, up)
+    const channel = hedged({ throttle: { maxTokens: 4, tokenRatio: 0.1 } })(played.channel)
+    const waiting = yield* Effect.forkChild(outcome(call(channel)))
+    yield* settle
+    yield* Effect.exit(call(channel))
+    yield* TestClock.adjust("500 millis")
+    assert.equal(yield* Fiber.join(waiting), "unavailable")
+    assert.equal(played.seen.length, 2)
+  }),
+)
+
 testWithClock("the response's metadata is that of the attempt that ended the call", () =>
   Effect.gen(function* () {
     let response: CallInfo["response"] | undefined
