@@ -41,9 +41,12 @@ export const cores = ((): { readonly server: string; readonly load: string } | u
     : { server: String(server), load: load.join(",") }
 })()
 
-/** Moves this process, and what it starts from now on, to the load's cores. */
-export const moveToLoadCores = (): void => {
-  if (cores !== undefined) output("taskset", "-apc", cores.load, String(process.pid))
+/** Where a process is. */
+export type Place = "server" | "load"
+
+/** Moves a process, and what it starts from now on, to such cores. */
+export const move = (pid: number, to: Place): void => {
+  if (cores !== undefined) output("taskset", "-apc", cores[to], String(pid))
 }
 
 // A process that outlives the run would spoil the next one.
@@ -65,7 +68,7 @@ export class Process implements AsyncDisposable {
   private unread = ""
   private heard = (): void => {}
 
-  constructor(what: Command, on: "server" | "load") {
+  constructor(what: Command, on: Place) {
     const pin = cores === undefined ? [] : ["taskset", "-c", cores[on]]
     // As many files as it may have, for a connection is one. Each word replaces the process before it, so the PID stays.
     const script = 'ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"; exec "$@"'
@@ -117,6 +120,10 @@ export class Process implements AsyncDisposable {
     } finally {
       clearTimeout(late)
     }
+  }
+
+  moveTo(place: Place): void {
+    move(this.pid, place)
   }
 
   /** The seconds of CPU that it has used so far, in all its threads: those that have ended, too. */
