@@ -1,34 +1,37 @@
 /**
- * Contests: several servers do the same in turn, and are compared round by round.
+ * Contests: several servers or clients do the same in turn, and are compared round by round.
  */
-import type { Server } from "./process.ts"
-import type { Bound, Figure, Gap, Row } from "./row.ts"
-import { Missing } from "./servers.ts"
+import { Missing } from "./programs.ts"
+import type { Bound, Figure, Gap, Note, Row } from "./row.ts"
 import { ratio, spread } from "./spread.ts"
 
 /** The figures of each round; or why there are none. */
 export type Outcome<A> = ReadonlyArray<A> | Error
 
-export interface Contest<K extends string, A> {
-  readonly start: (name: K) => Promise<Server>
+/** What is done with each that takes part, a server or a client. */
+export interface Rounds<K extends string, P, A> {
   readonly names: ReadonlyArray<K>
   readonly rounds: number
-  readonly warmUp: (server: Server) => Promise<unknown>
-  readonly take: (server: Server) => Promise<A>
+  readonly warmUp: (participant: P) => Promise<unknown>
+  readonly take: (participant: P) => Promise<A>
+}
+
+export interface Contest<K extends string, P extends AsyncDisposable, A> extends Rounds<K, P, A> {
+  readonly start: (name: K) => Promise<P>
 }
 
 const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)))
 
 /**
- * Takes a figure of each server in turn: A B A B, not A A B B, for the machine is never the same for long. A server that
- * fails is out, and the others go on.
+ * Takes a figure of each in turn: A B A B, not A A B B, for the machine is never the same for long. Who fails is out,
+ * and the others go on.
  */
-export const contest = async <K extends string, A>(
-  { start, names, rounds, warmUp, take }: Contest<K, A>,
-  note: (text: string) => void,
+export const contest = async <K extends string, P extends AsyncDisposable, A>(
+  { start, names, rounds, warmUp, take }: Contest<K, P, A>,
+  note: Note,
 ): Promise<ReadonlyMap<K, Outcome<A>>> => {
   await using stack = new AsyncDisposableStack()
-  const servers = new Map<K, Server>()
+  const participants = new Map<K, P>()
   const figures = new Map<K, Array<A>>()
   const failures = new Map<K, Error>()
   const attempt = async (name: K, what: () => Promise<void>): Promise<void> => {
@@ -42,18 +45,18 @@ export const contest = async <K extends string, A>(
   }
   for (const name of names) {
     await attempt(name, async () => {
-      const server = stack.use(await start(name))
+      const participant = stack.use(await start(name))
       note(`${name} warms up`)
-      await warmUp(server)
-      servers.set(name, server)
+      await warmUp(participant)
+      participants.set(name, participant)
       figures.set(name, [])
     })
   }
   for (let round = 1; round <= rounds; round++) {
     note(`round ${round} of ${rounds}`)
-    for (const [name, server] of servers) {
+    for (const [name, participant] of participants) {
       await attempt(name, async () => {
-        figures.get(name)?.push(await take(server))
+        figures.get(name)?.push(await take(participant))
       })
     }
   }

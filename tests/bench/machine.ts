@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs"
 import { arch, cpus, loadavg, platform, release, totalmem } from "node:os"
 import { join } from "node:path"
 import { cores, has, output, root } from "./process.ts"
-import { Missing, node } from "./servers.ts"
+import { Missing, node } from "./programs.ts"
 
 export type Machine = Readonly<Record<string, string>>
 
@@ -33,7 +33,7 @@ const grpcGoVersion = (): string => {
 
 export const machine = (): Machine => ({
   CPU: cpus()[0]?.model ?? "unknown",
-  cores: `${cpus().length}${cores === undefined ? "" : `, servers on ${cores.server}, load on ${cores.load}`}`,
+  cores: `${cpus().length}${cores === undefined ? "" : `, servers on ${cores.server}, load and clients on ${cores.load}`}`,
   // What others were doing then is in the figures, too.
   "load before": loadavg()[0]?.toFixed(1) ?? "unknown",
   memory: `${Math.round(totalmem() / 2 ** 30)} GiB`,

@@ -1,7 +1,7 @@
 /**
- * Processes: a server on a core of its own, what it costs, and its end.
+ * Processes: the cores they run on, what one costs, and its end.
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process"
+import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { delimiter, join } from "node:path"
 import process from "node:process"
@@ -33,7 +33,7 @@ const allowedCores = (): ReadonlyArray<number> => {
   })
 }
 
-/** Where the servers run, and where the load comes from; `undefined` where they can't be kept apart. */
+/** Where servers run, and where the load comes from, clients among it; `undefined` where they can't be kept apart. */
 export const cores = ((): { readonly server: string; readonly load: string } | undefined => {
   const [server, ...load] = allowedCores()
   return server === undefined || load.length === 0 || !has("taskset")
@@ -41,13 +41,16 @@ export const cores = ((): { readonly server: string; readonly load: string } | u
     : { server: String(server), load: load.join(",") }
 })()
 
-/** Moves this process, and what it starts from now on, to the load's cores. */
-export const moveToLoadCores = (): void => {
-  if (cores !== undefined) output("taskset", "-apc", cores.load, String(process.pid))
+/** Where a process is. */
+export type Place = "server" | "load"
+
+/** Moves a process, and what it starts from now on, to such cores. */
+export const move = (pid: number, to: Place): void => {
+  if (cores !== undefined) output("taskset", "-apc", cores[to], String(pid))
 }
 
 // A process that outlives the run would spoil the next one.
-const running = new Set<ChildProcess>()
+const running = new Set<ChildProcessWithoutNullStreams>()
 process.on("exit", () => {
   for (const child of running) child.kill("SIGKILL")
 })
@@ -55,20 +58,72 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => pr
 
 const ticksPerSecond = Number(output("getconf", "CLK_TCK"))
 const graceMillis = 3000
-const startMillis = 30_000
+const longestUnread = 65_536
 
-/** A server that runs until it is disposed of. */
-export class Server implements AsyncDisposable {
-  readonly port: number
+/** A process that runs until it is disposed of. */
+export class Process implements AsyncDisposable {
+  private readonly child: ChildProcessWithoutNullStreams
   private readonly pid: number
-  private readonly child: ChildProcess
-  private readonly ended: Promise<unknown>
+  private readonly ended: Promise<never>
+  private unread = ""
+  private heard = (): void => {}
 
-  constructor(child: ChildProcess, pid: number, port: number, ended: Promise<unknown>) {
+  constructor(what: Command, on: Place) {
+    const pin = cores === undefined ? [] : ["taskset", "-c", cores[on]]
+    // As many files as it may have, for a connection is one. Each word replaces the process before it, so the PID stays.
+    const script = 'ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"; exec "$@"'
+    const child = spawn("sh", ["-c", script, "sh", ...pin, what.command, ...what.args], {
+      cwd: root,
+      env: { ...process.env, ...what.env },
+    })
+    if (child.pid === undefined) throw new Error(`${what.command} didn't start`)
     this.child = child
-    this.pid = pid
-    this.port = port
-    this.ended = ended
+    this.pid = child.pid
+    running.add(child)
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        // What nobody waits for may be much.
+        if (this.unread.length <= longestUnread) this.unread += text
+        this.heard()
+      })
+    }
+    this.ended = new Promise((_, reject) => {
+      child.once("error", reject)
+      child.once("close", (code, signal) =>
+        reject(new Error(`${[what.command, ...what.args].join(" ")}: ${code ?? signal}\n${this.unread}`)),
+      )
+    })
+    // Whoever waits for what it says hears of its end, and whoever writes to it waits.
+    this.ended.catch(() => {})
+    child.stdin.on("error", () => {})
+  }
+
+  /** Tells it a line. */
+  tell(line: string): void {
+    this.child.stdin.write(`${line}\n`)
+  }
+
+  /** Waits until it says something like this, on either of its streams, and gives the first group of it. */
+  async said(pattern: RegExp, withinMillis: number): Promise<string> {
+    const late = setTimeout(() => this.child.kill("SIGKILL"), withinMillis)
+    try {
+      for (;;) {
+        const match = pattern.exec(this.unread)
+        if (match !== null) {
+          this.unread = this.unread.slice(match.index + match[0].length)
+          return match[1] ?? ""
+        }
+        const { promise: more, resolve } = Promise.withResolvers<void>()
+        this.heard = resolve
+        await Promise.race([more, this.ended])
+      }
+    } finally {
+      clearTimeout(late)
+    }
+  }
+
+  moveTo(place: Place): void {
+    move(this.pid, place)
   }
 
   /** The seconds of CPU that it has used so far, in all its threads: those that have ended, too. */
@@ -89,55 +144,8 @@ export class Server implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.child.kill("SIGTERM")
     const stubborn = setTimeout(() => this.child.kill("SIGKILL"), graceMillis)
-    await this.ended
+    await this.ended.catch(() => {})
     clearTimeout(stubborn)
     running.delete(this.child)
-  }
-}
-
-export interface StartOptions {
-  /** Keep it on the core for servers. Default: true. */
-  readonly pinned?: boolean
-}
-
-/** Starts a server, which must say on its first lines which port of 127.0.0.1 it has. */
-export const start = async (what: Command, { pinned = true }: StartOptions = {}): Promise<Server> => {
-  const pin = cores === undefined ? [] : ["taskset", "-c", pinned ? cores.server : `${cores.server},${cores.load}`]
-  // As many files as it may have, for a connection is one. Each word replaces the process before it, so the PID stays.
-  const script = 'ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"; exec "$@"'
-  const child = spawn("sh", ["-c", script, "sh", ...pin, what.command, ...what.args], {
-    cwd: root,
-    env: { ...process.env, ...what.env },
-    stdio: ["ignore", "pipe", "pipe"],
-  })
-  running.add(child)
-  const { pid } = child
-  if (pid === undefined) throw new Error(`${what.command} didn't start`)
-  let printed = ""
-  const ended = new Promise<never>((_, reject) => {
-    child.once("error", reject)
-    child.once("close", (code) => reject(new Error(`${[what.command, ...what.args].join(" ")}: ${code}\n${printed}`)))
-  })
-  const listening = new Promise<number>((resolve) => {
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding("utf8").on("data", (text: string) => {
-        // What it says later is of no use, and may be much.
-        if (printed.length > 65_536) return
-        printed += text
-        const [, port] = /127\.0\.0\.1:(\d+)\D/.exec(printed) ?? []
-        if (port !== undefined) resolve(Number(port))
-      })
-    }
-  })
-  const late = setTimeout(() => child.kill("SIGKILL"), startMillis)
-  try {
-    return new Server(
-      child,
-      pid,
-      await Promise.race([listening, ended]),
-      ended.catch(() => {}),
-    )
-  } finally {
-    clearTimeout(late)
   }
 }

@@ -3,11 +3,11 @@
  */
 import type { Spread } from "./spread.ts"
 
-/** What is judged must be at most, or at least, so much. */
+/** What is judged must be at most, or at least, so much; and is to be so much. */
 export interface Bound {
   readonly better: "lower" | "higher"
-  readonly must: number
-  readonly aim: number
+  readonly must?: number
+  readonly aim?: number
 }
 
 /** A figure and what it counts. */
@@ -37,8 +37,13 @@ export interface Gap {
   readonly kind: "missing" | "failed"
 }
 
-/** One or several rows. */
-export type Measure = (note: (text: string) => void) => Promise<ReadonlyArray<Row | Gap>>
+/** Tells whoever waits what is going on. */
+export type Note = (text: string) => void
 
-export const isMet = ({ judged: { spread }, bound }: Row): boolean | undefined =>
-  bound && (bound.better === "lower" ? spread.median <= bound.must : spread.median >= bound.must)
+/** One or several rows. */
+export type Measure = (note: Note) => Promise<ReadonlyArray<Row | Gap>>
+
+export const isMet = ({ judged: { spread }, bound }: Row): boolean | undefined => {
+  if (bound?.must === undefined) return undefined
+  return bound.better === "lower" ? spread.median <= bound.must : spread.median >= bound.must
+}

@@ -7,13 +7,14 @@ import { parseArgs } from "node:util"
 import { gap } from "./contest.ts"
 import { machine } from "./machine.ts"
 import { bytes } from "./measures/bytes.ts"
+import { client, clientLayers, clientLeaks } from "./measures/client.ts"
 import { latency } from "./measures/latency.ts"
 import { layers } from "./measures/layers.ts"
 import { connections, leaks } from "./measures/memory.ts"
 import { bidi, serverStream } from "./measures/streams.ts"
 import { unary } from "./measures/unary.ts"
-import { has, moveToLoadCores } from "./process.ts"
-import { type Gap, isMet, type Measure, type Row } from "./row.ts"
+import { has, move } from "./process.ts"
+import { type Gap, isMet, type Measure, type Note, type Row } from "./row.ts"
 import { table } from "./table.ts"
 
 const measures: Readonly<Record<string, Measure>> = {
@@ -25,6 +26,9 @@ const measures: Readonly<Record<string, Measure>> = {
   connections,
   leaks,
   layers,
+  client,
+  clientLayers,
+  clientLeaks,
 }
 
 const usage = (problem: string): never => {
@@ -45,10 +49,10 @@ if (!has("h2load")) {
 }
 
 const about = machine()
-moveToLoadCores()
+move(process.pid, "load")
 
 const began = performance.now()
-const note = (text: string): void => {
+const note: Note = (text) => {
   process.stderr.write(`[${((performance.now() - began) / 1000).toFixed(0).padStart(4)} s] ${text}\n`)
 }
 

@@ -1,57 +1,30 @@
 /**
  * The servers: ours on each runtime, and its peers.
  */
-import { existsSync } from "node:fs"
-import { join } from "node:path"
-import { type Command, has, output, root, type Server, type StartOptions, start } from "./process.ts"
+import { type Command, Process } from "./process.ts"
+import { grpcGo, program, type Runtime, runtimeNames } from "./programs.ts"
 import { spotCheck } from "./spotCheck.ts"
 
-/** Something that a measure needs isn't there. The message says what to do about it. */
-export class Missing extends Error {
-  override readonly name = "Missing"
+/** A server that runs until it is disposed of. */
+export interface Server extends Process {
+  readonly port: number
 }
 
-export const runtimes = ["bun", "deno", "node"] as const
-export type Runtime = (typeof runtimes)[number]
+const startMillis = 30_000
 
-export const runtimeNames: Readonly<Record<Runtime, string>> = { bun: "Bun", deno: "Deno", node: "Node" }
-
-/** Node as the conformance suites have it, for it must run TypeScript. */
-export const node = (): string => {
-  const path = join(root, ".tools", "node", "node_modules", ".bin", "node")
-  if (!existsSync(path)) throw new Missing("Node is missing: tests/conformance/setup.sh")
-  return path
-}
-
-const program = (runtime: Runtime, file: string, ...args: ReadonlyArray<string>): Command => {
-  switch (runtime) {
-    case "bun":
-      return { command: "bun", args: ["run", file, ...args] }
-    case "deno":
-      return { command: "deno", args: ["run", "--no-prompt", "--allow-net", "--no-lock", file, ...args] }
-    case "node":
-      return { command: node(), args: [file, ...args] }
-  }
+/** Starts a server, which must say on its first lines which port of 127.0.0.1 it has. */
+const start = async (what: Command): Promise<Server> => {
+  const process = new Process(what, "server")
+  return Object.assign(process, { port: Number(await process.said(/127\.0\.0\.1:(\d+)\D/, startMillis)) })
 }
 
 const ours = (runtime: Runtime): Command => program(runtime, "src/main.ts", "serve", "--port", "0")
-
-const grpcGoSource = "tests/bench/peers/grpcGo"
-const grpcGoBinary = join(root, ".tools", "benchGrpcGo")
-
-/** Builds grpc-go's server anew each time, so that it is always that of pi.proto; Go keeps what is still good. */
-const grpcGo = (): Command => {
-  if (!has("go")) throw new Missing("grpc-go is missing: install Go 1.26 or later, https://go.dev/dl")
-  output("buf", "generate", "proto", "--path", "proto/pi.proto", "--template", `${grpcGoSource}/buf.gen.yaml`)
-  output("go", "-C", grpcGoSource, "build", "-o", grpcGoBinary, ".")
-  return { command: grpcGoBinary, args: [], env: { GOMAXPROCS: "1" } }
-}
 
 const calculators = {
   bun: () => ours("bun"),
   deno: () => ours("deno"),
   node: () => ours("node"),
-  "grpc-go": grpcGo,
+  "grpc-go": () => grpcGo("server"),
   "grpc-js": () => program("bun", "tests/bench/peers/grpcJs.ts"),
   "connect-node": () => program("bun", "tests/bench/peers/connectNode.ts"),
   "no layers": () => program("bun", "tests/bench/noLayers.ts"),
@@ -69,8 +42,8 @@ export const calculatorNames: Readonly<Record<Calculator, string>> = {
 }
 
 /** Starts a calculator, and sees that it answers right. */
-export const calculator = async (name: Calculator, options?: StartOptions): Promise<Server> => {
-  const server = await start(calculators[name](), options)
+export const calculator = async (name: Calculator): Promise<Server> => {
+  const server = await start(calculators[name]())
   try {
     await spotCheck(server.port)
     return server

@@ -2,12 +2,13 @@
  * Memory: what idle connections hold, and what many calls leave behind.
  */
 import { setTimeout } from "node:timers/promises"
-import { alone, type Comparison, contest, median } from "../contest.ts"
+import { alone, type Comparison, contest, median, type Outcome, type Rounds } from "../contest.ts"
 import { h2load } from "../h2load.ts"
 import { calcPath, calcResponseLength, prefixed, request } from "../messages.ts"
-import type { Server } from "../process.ts"
-import type { Measure } from "../row.ts"
-import { type Calculator, calculator, calculatorNames, runtimeNames, runtimes } from "../servers.ts"
+import type { Process } from "../process.ts"
+import { type Runtime, runtimeNames, runtimes } from "../programs.ts"
+import type { Measure, Note } from "../row.ts"
+import { type Calculator, calculator, calculatorNames, type Server } from "../servers.ts"
 import { assertAnswer } from "../spotCheck.ts"
 import { spread } from "../spread.ts"
 import { Wire } from "../wire.ts"
@@ -109,44 +110,59 @@ interface Growth {
 }
 
 /** The memory after so many calls, and at some moments within the next ones. */
-const memoryAfter = async (server: Server, calls: number): Promise<number> => {
+const memoryAfter = async (
+  process: Process,
+  calls: number,
+  pass: (calls: number) => Promise<unknown>,
+): Promise<number> => {
   const taken: Array<number> = []
-  await h2load(server.port, { calls: calls - (moments >> 1) * callsBetween })
+  await pass(calls - (moments >> 1) * callsBetween)
   for (let i = 0; i < moments; i++) {
     await setTimeout(settleMillis / 4)
-    taken.push(server.rss())
-    await h2load(server.port, { calls: callsBetween })
+    taken.push(process.rss())
+    await pass(callsBetween)
   }
   return spread(taken).median
 }
 
-const growth = async (server: Server): Promise<Growth> => {
-  const afterFew = await memoryAfter(server, few)
+const growth = async (process: Process, pass: (calls: number) => Promise<unknown>): Promise<Growth> => {
+  const afterFew = await memoryAfter(process, few, pass)
   const made = few + Math.ceil(moments / 2) * callsBetween
-  return { few: afterFew, many: await memoryAfter(server, many - made) }
+  return { few: afterFew, many: await memoryAfter(process, many - made, pass) }
 }
 
 const mebibyte = 2 ** 20
 
-export const leaks: Measure = async (note) => {
-  const rows = []
-  for (const runtime of runtimes) {
-    const noWarmUp = () => Promise.resolve()
-    const outcomes = await contest(
-      { start: calculator, names: [runtime], rounds: 1, warmUp: noWarmUp, take: growth },
-      note,
-    )
-    rows.push(
-      alone(outcomes.get(runtime), {
-        measure: `memory after 10⁶ calls against after 2·10⁵: ${runtimeNames[runtime]}`,
-        figure: (taken) => taken.many / taken.few,
-        show: (taken) =>
-          `${median(taken, (one) => one.few / mebibyte, 0)} → ${median(taken, (one) => one.many / mebibyte, 0)} MiB`,
-        bound: { better: "lower", must: 1.1, aim: 1.02 },
-        unit: "",
-        digits: 2,
-      }),
-    )
+/** What many calls leave behind in ours on each runtime. `pass` lets so many calls through. */
+export const leaksOf =
+  <P extends Process>(
+    title: string,
+    run: (what: Rounds<Runtime, P, Growth>, note: Note) => Promise<ReadonlyMap<Runtime, Outcome<Growth>>>,
+    pass: (participant: P, calls: number) => Promise<unknown>,
+  ): Measure =>
+  async (note) => {
+    const warmUp = () => Promise.resolve()
+    const take = (participant: P) => growth(participant, (calls) => pass(participant, calls))
+    const rows = []
+    for (const runtime of runtimes) {
+      const outcomes = await run({ names: [runtime], rounds: 1, warmUp, take }, note)
+      rows.push(
+        alone(outcomes.get(runtime), {
+          measure: `${title}: ${runtimeNames[runtime]}`,
+          figure: (taken) => taken.many / taken.few,
+          show: (taken) =>
+            `${median(taken, (one) => one.few / mebibyte, 0)} → ${median(taken, (one) => one.many / mebibyte, 0)} MiB`,
+          bound: { better: "lower", must: 1.1, aim: 1.02 },
+          unit: "",
+          digits: 2,
+        }),
+      )
+    }
+    return rows
   }
-  return rows
-}
+
+export const leaks = leaksOf<Server>(
+  "memory after 10⁶ calls against after 2·10⁵",
+  (what, note) => contest({ ...what, start: calculator }, note),
+  (server, calls) => h2load(server.port, { calls }),
+)

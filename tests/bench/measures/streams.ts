@@ -3,9 +3,9 @@
  */
 import { type Comparison, compare, contest, median } from "../contest.ts"
 import { calcRangePath, calcStreamPath, pointLength, prefixed, range, request } from "../messages.ts"
-import type { Server } from "../process.ts"
+import { runtimeNames, runtimes } from "../programs.ts"
 import type { Bound, Measure } from "../row.ts"
-import { type Calculator, calculator, runtimeNames, runtimes } from "../servers.ts"
+import { type Calculator, calculator, type Server } from "../servers.ts"
 import { assertAnswer, assertOk } from "../spotCheck.ts"
 import { type Answer, onWire } from "../wire.ts"
 

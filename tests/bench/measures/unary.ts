@@ -3,9 +3,9 @@
  */
 import { type Comparison, compare, contest, median } from "../contest.ts"
 import { h2load } from "../h2load.ts"
-import type { Server } from "../process.ts"
+import { runtimeNames, runtimes } from "../programs.ts"
 import type { Measure } from "../row.ts"
-import { type Calculator, calculator, runtimeNames, runtimes } from "../servers.ts"
+import { type Calculator, calculator, type Server } from "../servers.ts"
 
 const warmUpSeconds = 8
 const roundSeconds = 1
