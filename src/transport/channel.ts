@@ -2,6 +2,8 @@
  * `connect`: a channel to a server.
  */
 
+import type { Registry } from "@bufbuild/protobuf"
+import type { Transport } from "@connectrpc/connect"
 import type { CommonTransportOptions } from "@connectrpc/connect/protocol"
 import { createTransport as createConnectTransport } from "@connectrpc/connect/protocol-connect"
 import { createTransport as createGrpcTransport } from "@connectrpc/connect/protocol-grpc"
@@ -12,6 +14,7 @@ import type { Compression } from "../core/rpc/compression.ts"
 import { always } from "../core/rpc/connectivity.ts"
 import { toConnectCompression } from "./connect/compression.ts"
 import { connector } from "./connect/connector.ts"
+import { http1Client } from "./connect/http1Client.ts"
 import { universalClient } from "./connect/universalClient.ts"
 import { type MessageLimits, toConnectLimits } from "./limits.ts"
 import { dial } from "./net/dial.ts"
@@ -38,6 +41,12 @@ export class AddressError extends Data.TaggedError("AddressError")<{
 export interface ConnectOptions extends MessageLimits {
   /** Default: `grpc`. */
   readonly protocol?: Protocol
+  /** How messages are written; protobuf's own form is the shorter one. Default: `proto`. */
+  readonly codec?: "proto" | "json"
+  /** Whether Connect sends unary calls of methods without side effects as GET, which caches answer. Default: false. */
+  readonly httpGet?: boolean
+  /** `1.1` for Connect and gRPC-Web through what knows no other; gRPC is HTTP/2 always. Default: `2`. */
+  readonly httpVersion?: "1.1" | "2"
 }
 
 const parse = (address: string): Effect.Effect<URL, AddressError> => {
@@ -53,8 +62,8 @@ const parse = (address: string): Effect.Effect<URL, AddressError> => {
 }
 
 /**
- * Opens a channel to a server's address, over HTTP/2 without TLS. It connects when first used, shares one connection
- * among all calls, connects again when that one is lost, and closes with its scope.
+ * Opens a channel to a server's address, without TLS. It connects when first used, shares one connection of HTTP/2 among
+ * all calls, connects again when that one is lost, and closes with its scope.
  *
  * @example
  * const channel = (yield* connect("http://127.0.0.1:8080")).pipe(deadline("5 seconds"))
@@ -62,19 +71,23 @@ const parse = (address: string): Effect.Effect<URL, AddressError> => {
  */
 export const connect = Effect.fnUntraced(function* (
   address: string,
-  { protocol = "grpc", ...limits }: ConnectOptions = {},
+  { protocol = "grpc", codec = "proto", httpGet = false, httpVersion = "2", ...limits }: ConnectOptions = {},
 ): Effect.fn.Return<Channel, AddressError, Scope.Scope> {
   const { origin, hostname, port } = yield* parse(address)
   // A URL has brackets around an IPv6 address, a socket hasn't.
   const host = hostname.replace(/^\[|\]$/g, "")
-  const line = yield* Effect.acquireRelease(
-    Effect.sync(() => dial(host, port === "" ? 80 : Number(port))),
-    (dialed) => Effect.sync(dialed.close),
+  const http2Client = Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => dial(host, port === "" ? 80 : Number(port))),
+      (dialed) => Effect.sync(dialed.close),
+    ),
+    universalClient,
   )
-  const common: CommonTransportOptions = {
-    httpClient: universalClient(line),
+  const common: CommonTransportOptions & { readonly useHttpGet: boolean } = {
+    httpClient: yield* httpVersion === "1.1" && protocol !== "grpc" ? http1Client() : http2Client,
     baseUrl: origin,
-    useBinaryFormat: true,
+    useBinaryFormat: codec === "proto",
+    useHttpGet: httpGet,
     interceptors: [],
     acceptCompression: [],
     sendCompression: null,
@@ -82,19 +95,24 @@ export const connect = Effect.fnUntraced(function* (
     writeMaxBytes: 0xffffffff,
     ...toConnectLimits(limits),
   }
-  // A channel's layers are put on once, so there are as many transports as compressions in use: one or two.
-  const transports = new Map<Compression | undefined, ReturnType<typeof createGrpcTransport>>()
+  // A channel's layers are put on once, so a service has as many transports as compressions in use: one or two.
+  const transports = new WeakMap<Registry, Map<Compression | undefined, Transport>>()
   return fromConnector(
-    connector((compression) => {
-      let transport = transports.get(compression)
+    connector((compression, types) => {
+      const ofService = transports.get(types) ?? new Map<Compression | undefined, Transport>()
+      transports.set(types, ofService)
+      let transport = ofService.get(compression)
       if (transport === undefined) {
         const accepted = toConnectCompression(compression)
         transport = createTransport[protocol]({
           ...common,
           ...accepted,
           sendCompression: accepted.acceptCompression[0] ?? null,
+          // At 0 Connect-ES leaves the empty request of a unary call as it is.
+          compressMinBytes: accepted.compressMinBytes === 0 ? -1 : accepted.compressMinBytes,
+          jsonOptions: { registry: types },
         })
-        transports.set(compression, transport)
+        ofService.set(compression, transport)
       }
       return transport
     }, always("ready")),

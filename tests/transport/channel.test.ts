@@ -1,4 +1,5 @@
 import assert from "node:assert/strict"
+import * as http from "node:http"
 import { describe } from "node:test"
 import { create } from "@bufbuild/protobuf"
 import { Deferred, Effect, Exit, Fiber, Queue, Scope, Stream } from "effect"
@@ -510,6 +511,37 @@ describe("connect", () => {
       yield* middle.idle
       assert.equal((yield* Effect.flip(client.calc({ n: 1 }))).code, "cancelled")
       assert.equal(peers.size, 1)
+    }))
+
+  test("speaks Connect as it is told: in which version of HTTP, in which codec, and with GET where that may be", () =>
+    Effect.gen(function* () {
+      const asked: Array<string> = []
+      const server = http.createServer((request, answer) => {
+        const { searchParams } = new URL(request.url ?? "", "http://127.0.0.1")
+        const codec = searchParams.get("encoding") ?? request.headers["content-type"]
+        asked.push(`${request.httpVersion} ${request.method} ${codec}`)
+        const [type, body] = `${codec}`.endsWith("json") ? ["json", '{"value":3}'] : ["proto", ""]
+        answer.writeHead(200, { "content-type": `application/${type}` }).end(body)
+      })
+      yield* Effect.acquireRelease(
+        Effect.promise(() => new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))),
+        () => Effect.promise(() => new Promise((resolve) => server.close(resolve))),
+      )
+      const address = server.address()
+      assert.ok(typeof address === "object" && address !== null)
+      const url = `http://127.0.0.1:${address.port}`
+      const answers: Array<number> = []
+      for (const options of [{}, { codec: "json" }, { httpGet: true }, { codec: "json", httpGet: true }] as const) {
+        const client = yield* dial({ url }, { protocol: "connect", httpVersion: "1.1", ...options })
+        answers.push((yield* client.calc({ n: 1 })).value)
+      }
+      assert.deepEqual(asked, [
+        "1.1 POST application/proto",
+        "1.1 POST application/json",
+        "1.1 GET proto",
+        "1.1 GET json",
+      ])
+      assert.deepEqual(answers, [0, 3, 0, 3])
     }))
 
   test("connects again when the connection was lost between calls", () =>

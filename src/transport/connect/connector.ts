@@ -1,7 +1,7 @@
 /**
  * A Connect-ES `Transport` as a connector: what carries a channel's calls.
  */
-import type { DescMessage, DescMethodStreaming, DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf"
+import type { DescMessage, DescMethodStreaming, DescMethodUnary, MessageInitShape, Registry } from "@bufbuild/protobuf"
 import type { Transport } from "@connectrpc/connect"
 import { Effect, Stream } from "effect"
 import type { CallInfo } from "../../core/rpc/call.ts"
@@ -10,6 +10,7 @@ import type { Compression } from "../../core/rpc/compression.ts"
 import type { Connectivity } from "../../core/rpc/connectivity.ts"
 import * as Deadline from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
+import type * as Metadata from "../../core/rpc/metadata.ts"
 import { detailTypes } from "../details.ts"
 import { type DescMethod, descriptorOf } from "../method.ts"
 import { fromConnectError } from "./error.ts"
@@ -25,9 +26,12 @@ const isLost = (error: RpcError): boolean =>
   error.message.endsWith("NGHTTP2_REFUSED_STREAM") ||
   (error.cause instanceof Error && "code" in error.cause && lostCodes.has(error.cause.code))
 
-const toRpcError = (reason: unknown, desc: DescMethod): RpcError => {
+// Connect-ES has all metadata of a call that failed in one: which of it came first is known only where a response began.
+const toRpcError = (reason: unknown, desc: DescMethod, head?: Metadata.Metadata): RpcError => {
   const error = fromConnectError(reason, detailTypes(desc.parent.file))
-  return isLost(error) ? new RpcError({ code: "unavailable", message: "the connection was lost", cause: error }) : error
+  if (isLost(error)) return new RpcError({ code: "unavailable", message: "the connection was lost", cause: error })
+  const { code, message, details, metadata, cause } = error
+  return new RpcError({ code, message, details, metadata, header: head ?? metadata, cause })
 }
 
 // A grpc-timeout has eight digits; 27 hours of milliseconds are as good as any deadline that far away.
@@ -38,9 +42,12 @@ const timeoutOf = (call: CallInfo): Effect.Effect<number | undefined> =>
     ? Effect.undefined
     : Effect.map(Deadline.remaining(call.deadline), (left) => Math.min(maxTimeoutMillis, Math.max(1, Math.ceil(left))))
 
-/** A connector over Connect-ES. `transport` gives the transport for a channel's compression, the same one each time. */
+/**
+ * A connector over Connect-ES. `transport` gives the transport for a channel's compression and the types that JSON may
+ * have in an `Any`, the same one each time.
+ */
 export const connector = (
-  transport: (compression: Compression | undefined) => Transport,
+  transport: (compression: Compression | undefined, types: Registry) => Transport,
   connectivity: Connectivity,
 ): Connector => ({
   connectivity,
@@ -51,7 +58,7 @@ export const connector = (
         Effect.tryPromise({
           // The channel calls `unary` for unary methods only, with a message that `Client.make` made.
           try: (signal) =>
-            transport(compression).unary(
+            transport(compression, detailTypes(desc.parent.file)).unary(
               desc as DescMethodUnary,
               signal,
               timeout,
@@ -73,7 +80,8 @@ export const connector = (
     const desc = descriptorOf(call.method)
     // Connect-ES would hide why our own requests failed: that is what the caller has to hear.
     let failed: RpcError | undefined
-    const toError = (reason: unknown) => failed ?? toRpcError(reason, desc)
+    let head: Metadata.Metadata | undefined
+    const toError = (reason: unknown) => failed ?? toRpcError(reason, desc, head)
     const watched = Stream.tapError(requests, (error) =>
       Effect.sync(() => {
         failed = error
@@ -92,7 +100,7 @@ export const connector = (
         const signal = yield* Effect.abortSignal
         const response = yield* Effect.tryPromise({
           try: () =>
-            transport(compression).stream(
+            transport(compression, detailTypes(desc.parent.file)).stream(
               desc as DescMethodStreaming,
               signal,
               timeout,
@@ -101,10 +109,13 @@ export const connector = (
             ),
           catch: toError,
         })
-        call.response.header = fromHeaders(response.header)
+        head = fromHeaders(response.header)
+        call.response.header = head
         return Stream.onExit(Stream.fromAsyncIterable<unknown, RpcError>(response.message, toError), () =>
           Effect.sync(() => {
-            call.response.trailer = fromHeaders(response.trailer)
+            // A response without a body has its trailers where its headers are; Connect-ES leaves them there.
+            const { header, trailer } = response
+            call.response.trailer = fromHeaders(header.has("grpc-status") ? header : trailer)
           }),
         )
       }),

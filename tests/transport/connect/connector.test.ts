@@ -27,8 +27,8 @@ type Unary = (timeout: number | undefined, headers: Headers, signal: AbortSignal
 type Streamed = (requests: AsyncIterable<unknown>, signal: AbortSignal | undefined) => AsyncIterable<unknown>
 
 /** A connector over a transport that is a function. */
-const over = (unary: Unary, stream: Streamed = () => assert.fail("no stream")) => {
-  const response = { service: PiCalculator, header: new Headers({ "x-h": "1" }), trailer: new Headers({ "x-t": "2" }) }
+const over = (unary: Unary, stream: Streamed = () => assert.fail("no stream"), head: HeadersInit = { "x-h": "1" }) => {
+  const response = { service: PiCalculator, header: new Headers(head), trailer: new Headers({ "x-t": "2" }) }
   const transport: { readonly [K in keyof Transport]: (...args: Parameters<Transport[K]>) => Promise<unknown> } = {
     unary: async (method, signal, timeout, header) => ({
       ...response,
@@ -47,7 +47,7 @@ const over = (unary: Unary, stream: Streamed = () => assert.fail("no stream")) =
   return connector(() => transport as Transport, always("ready"))
 }
 
-const streamOf = (stream: Streamed) => over(() => assert.fail("not unary"), stream)
+const streamOf = (stream: Streamed, head?: HeadersInit) => over(() => assert.fail("not unary"), stream, head)
 
 const value3 = create(PiResponseSchema, { value: 3 })
 const point = create(PiPointSchema, { n: 1 })
@@ -146,6 +146,29 @@ describe("a call over a Connect-ES transport", () => {
       assert.deepEqual(yield* Stream.runCollect(connected.stream(call, requests, unlayered)), [point])
       assert.equal(yield* Deferred.isDone(ended), true)
       assert.deepEqual([call.response.header, call.response.trailer], [[["x-h", "1"]], [["x-t", "2"]]])
+    }))
+
+  test("finds the trailers of a response without a body among its headers", () =>
+    Effect.gen(function* () {
+      const call = callOf(calcStream)
+      const connected = streamOf(async function* () {}, { "grpc-status": "0", "x-all": "here" })
+      assert.deepEqual(yield* Stream.runCollect(connected.stream(call, Stream.empty, unlayered)), [])
+      assert.deepEqual(call.response.trailer, [["x-all", "here"]])
+    }))
+
+  test("that fails has in its error what came first, or all metadata where nothing tells which did", () =>
+    Effect.gen(function* () {
+      const refused = new ConnectError("no", Code.Aborted, { "x-all": "here" })
+      const fail = async function* () {
+        yield* []
+        throw refused
+      }
+      const late = yield* Effect.flip(
+        Stream.runDrain(streamOf(fail).stream(callOf(calcStream), Stream.empty, unlayered)),
+      )
+      assert.deepEqual([late.header, late.metadata], [[["x-h", "1"]], [["x-all", "here"]]])
+      const early = yield* Effect.flip(over(() => Promise.reject(refused)).unary(callOf(calc), {}, unlayered))
+      assert.deepEqual([early.header, early.metadata], [[["x-all", "here"]], [["x-all", "here"]]])
     }))
 
   test("whose connection was lost is unavailable, in whichever way the runtime tells it", () =>
