@@ -1,44 +1,28 @@
 /**
  * The server under test: it reads from stdin how it is to serve, serves, and says on stdout where.
  *
- * Source: connectrpc/conformance/v1/server_compat.proto; each message has its length before it, as four bytes.
+ * Source: connectrpc/conformance/v1/server_compat.proto.
  */
-import process from "node:process"
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf"
+import assert from "node:assert/strict"
+import { create } from "@bufbuild/protobuf"
 import { Effect } from "effect"
 import { compression, serve } from "../../src/transport/mod.ts"
+import { read, write } from "./delimited.ts"
 import {
-  type ServerCompatRequest,
   ServerCompatRequestSchema,
   ServerCompatResponseSchema,
 } from "./gen/connectrpc/conformance/v1/server_compat_pb.js"
 import { run } from "./program.ts"
 import { conformance } from "./service.ts"
 
-const prefixLength = 4
-
-const read = async (): Promise<ServerCompatRequest> => {
-  let bytes = Buffer.alloc(0)
-  for await (const chunk of process.stdin) {
-    bytes = Buffer.concat([bytes, chunk])
-    if (bytes.length < prefixLength) continue
-    const end = prefixLength + bytes.readUint32BE()
-    if (bytes.length >= end) return fromBinary(ServerCompatRequestSchema, bytes.subarray(prefixLength, end))
-  }
-  throw new Error("stdin ended before the request did")
-}
-
-const write = (bytes: Uint8Array): void => {
-  const prefix = Buffer.alloc(prefixLength)
-  prefix.writeUint32BE(bytes.length)
-  process.stdout.write(Buffer.concat([prefix, bytes]))
-}
-
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
 
 const program = Effect.gen(function* () {
   // HTTP/1.1 and HTTP/2 share the port, and so do the three protocols: which of them is asked for makes no difference.
-  const { useTls, serverCreds, clientTlsCert, messageReceiveLimit } = yield* Effect.promise(read)
+  const { value: request = assert.fail("stdin ended before there was a request") } = yield* Effect.promise(() =>
+    read(ServerCompatRequestSchema).next(),
+  )
+  const { useTls, serverCreds, clientTlsCert, messageReceiveLimit } = request
   const tls =
     useTls && serverCreds !== undefined
       ? {
@@ -57,7 +41,7 @@ const program = Effect.gen(function* () {
     ...(messageReceiveLimit === 0 ? {} : { maxReceiveBytes: messageReceiveLimit }),
   })
   const pemCert = (useTls ? serverCreds?.cert : undefined) ?? new Uint8Array()
-  write(toBinary(ServerCompatResponseSchema, create(ServerCompatResponseSchema, { host, port, pemCert })))
+  write(ServerCompatResponseSchema, create(ServerCompatResponseSchema, { host, port, pemCert }))
   return yield* Effect.never
 })
 
