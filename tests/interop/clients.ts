@@ -3,9 +3,9 @@
  */
 import assert from "node:assert/strict"
 import { describe } from "node:test"
-import { Effect } from "effect"
+import { Effect, type Scope } from "effect"
 import type { Cases, Outcome } from "./clients/cases.ts"
-import { lines, run, type Server } from "./processes.ts"
+import { type Command, lines, run, type Server } from "./processes.ts"
 import { program, type Runtime, testServed } from "./programs.ts"
 import { shared, test } from "./support.ts"
 
@@ -24,29 +24,42 @@ export const pairs: ReadonlyArray<Pair> = [
   { client: "node", server: "bun", secure: true },
 ]
 
-/** Each case of a program as a test. The program runs once; its arguments depend on the server. */
+/** What came of each case of a program that goes through them, by name. */
+const outcomesOf = Effect.fnUntraced(function* (what: Command) {
+  return new Map(
+    lines(yield* run(what)).map((line): [string, string] => {
+      const { name, outcome }: Outcome = JSON.parse(line)
+      return [name, outcome]
+    }),
+  )
+})
+
+/** Each of a program's cases as a test. The program runs once; what it is depends on the server. */
+export const describeCasesOf = <C>(
+  title: string,
+  cases: Cases<C>,
+  served: Effect.Effect<Server, never, Scope.Scope>,
+  command: (server: Server) => Command,
+): void => {
+  describe(title, () => {
+    const outcomes = shared(Effect.flatMap(served, (server) => outcomesOf(command(server))))
+    for (const name of Object.keys(cases)) {
+      test(name, () => Effect.sync(() => assert.equal(outcomes().get(name), "passed")))
+    }
+  })
+}
+
+/** The cases of a program of clients/ against our server. */
 export const describeCases = <C>(
   name: string,
   file: string,
   cases: Cases<C>,
   { client, server, secure = false }: Pair,
   args: (server: Server) => ReadonlyArray<string>,
-): void => {
-  describe(`${name} on ${client} and our server on ${server}${secure ? " with TLS" : ""}`, () => {
-    const outcomes = shared(
-      Effect.gen(function* () {
-        const served = yield* testServed(server, secure)
-        const printed = lines(yield* run(program(client, file, args(served))))
-        return new Map(
-          printed.map((line): [string, string] => {
-            const { name, outcome }: Outcome = JSON.parse(line)
-            return [name, outcome]
-          }),
-        )
-      }),
-    )
-    for (const name of Object.keys(cases)) {
-      test(name, () => Effect.sync(() => assert.equal(outcomes().get(name), "passed")))
-    }
-  })
-}
+): void =>
+  describeCasesOf(
+    `${name} on ${client} and our server on ${server}${secure ? " with TLS" : ""}`,
+    cases,
+    testServed(server, secure),
+    (served) => program(client, file, args(served)),
+  )

@@ -74,6 +74,21 @@ test("an error after answers comes after them, whatever letters its message has"
     assert.deepEqual({ code, stderr }, { code: 1, stderr: "out_of_range: 100% of π ends at 1000\n" })
   }))
 
+test("an error's details come from a grpcio server as what they are, or as bytes where nobody knows their type", () =>
+  Effect.gen(function* () {
+    const { url } = yield* grpcioServed("full_server.py")
+    const client = Client.make(PiCalculator, yield* connect(url))
+    const error = yield* Effect.flip(Stream.runDrain(client.calcRange({ first: 0, last: 1 })))
+    assert.deepEqual([error.code, error.message], ["invalid_argument", "request number should be positive"])
+    const [known, ours, unknown] = error.details
+    assert.deepEqual(known, {
+      type: "google.rpc.BadRequest",
+      value: { fieldViolations: [{ field: "first", description: "should be positive" }] },
+    })
+    assert.deepEqual(ours, { type: "pi.PiPoint", value: { n: -7, value: 0.5 } })
+    assert.deepEqual(unknown, { type: "google.protobuf.Empty", value: new Uint8Array() })
+  }))
+
 test("a method that a grpcio server hasn't is unimplemented", () =>
   Effect.gen(function* () {
     const { url } = yield* grpcioServed("full_server.py")

@@ -86,19 +86,27 @@ export interface Server {
   readonly said: (pattern: RegExp) => Effect.Effect<RegExpExecArray>
 }
 
+export interface ServerOptions {
+  readonly scheme?: "http" | "https"
+  /** Where it says that it listens. Default: `stdout`. */
+  readonly on?: "stdout" | "stderr"
+  /** Its exit code after Ctrl-C; `null` for one that the signal just ends. Default: 0. */
+  readonly code?: number | null
+}
+
 /** A server until the scope closes: then Ctrl-C must end it, and well. `listening` finds the port in its first line. */
 export const server = Effect.fnUntraced(function* (
   what: Command,
   listening: RegExp,
-  scheme = "http",
+  { scheme = "http", on = "stdout", code = 0 }: ServerOptions = {},
 ): Effect.fn.Return<Server, never, Scope.Scope> {
   const { child, said, finished } = yield* started(what)
-  const [, port] = yield* said(listening)
+  const [, port] = yield* said(listening, on)
   yield* Effect.addFinalizer(() =>
     Effect.gen(function* () {
       child.kill("SIGINT")
       const end = yield* Effect.timeoutOption(Effect.interruptible(finished), "12 seconds")
-      assert.equal(Option.getOrUndefined(end)?.code, 0, `${what.args.join(" ")} ended badly: ${JSON.stringify(end)}`)
+      assert.equal(Option.getOrUndefined(end)?.code, code, `${what.args.join(" ")} ended badly: ${JSON.stringify(end)}`)
     }),
   )
   const host = `127.0.0.1:${port}`

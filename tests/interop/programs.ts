@@ -9,7 +9,14 @@ import { node } from "./tools.ts"
 /** The command that runs a program of ours; with no more rights than it needs where a runtime asks for them. */
 const commands = {
   bun: ["bun", "run"],
-  deno: ["deno", "run", "--no-prompt", "--allow-net", "--allow-read=tests/transport/certificates"],
+  deno: [
+    "deno",
+    "run",
+    "--no-prompt",
+    "--allow-net",
+    "--allow-read=tests/transport/certificates",
+    "--allow-env=ONLY_CASE",
+  ],
   node: [node],
 } as const
 
@@ -35,15 +42,16 @@ export const served = (args: ReadonlyArray<string> = [], runtime: Runtime = "bun
 
 const certificates = join("tests", "transport", "certificates")
 
-/** The certificate of `testServed`, who signed it, and a name that it is for. */
+/** The certificate of `testServed` and its key, who signed it, and a name that it is for. */
 export const certificate = join(certificates, "server.pem")
+export const certificateKey = join(certificates, "server.key")
 export const ca = join(certificates, "ca.pem")
 export const secureName = "server.example"
 
 /** The server of testServer.ts, on a free port. */
 export const testServed = (runtime: Runtime, secure = false) =>
   server(
-    program(runtime, "tests/interop/testServer.ts", secure ? [join(certificates, "server.key"), certificate] : []),
+    program(runtime, "tests/interop/testServer.ts", secure ? [certificateKey, certificate] : []),
     /^serving on port (\d+)$/m,
-    secure ? "https" : "http",
+    { scheme: secure ? "https" : "http" },
   )

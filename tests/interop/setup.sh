@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Gets what the interop suite needs and isn't there yet: Python's packages in a venv, grpcurl, grpc-go's client, a Node
+# Gets what the interop suite needs and isn't there yet: Python's packages in a venv, grpcurl, grpc-go's client and
+# server, a Node
 # that runs TypeScript, and Debian's curl, nghttp2-client and chromium.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -29,8 +30,10 @@ fi
 on_path grpcurl || [ -x .tools/grpcurl ] ||
   GOBIN="$PWD/.tools" go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$grpcurl"
 
-client=.tools/grpc-go-interop-$grpc_go
-[ -x "$client/client" ] || GOBIN="$PWD/$client" go install "google.golang.org/grpc/interop/client@$grpc_go"
+interop=.tools/grpc-go-interop-$grpc_go
+for program in client server; do
+  [ -x "$interop/$program" ] || GOBIN="$PWD/$interop" go install "google.golang.org/grpc/interop/$program@$grpc_go"
+done
 
 [ "$(.tools/node/node_modules/.bin/node --version 2>/dev/null)" = "v$node" ] ||
   npm install --silent --no-audit --no-fund --prefix .tools/node "node@$node"

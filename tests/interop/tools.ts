@@ -1,5 +1,5 @@
 /**
- * The tools of others that the suite runs: Python with grpcio, grpc-go's client, grpcurl, curl, nghttp2's clients, and
+ * The tools of others that the suite runs: Python with grpcio, grpc-go's client and server, grpcurl, curl, nghttp2's clients, and
  * Chromium. Without them it ends at once, for a test that is skipped says nothing.
  */
 import { spawnSync } from "node:child_process"
@@ -11,8 +11,12 @@ export const root = join(import.meta.dirname, "..", "..")
 
 export const python = join(import.meta.dirname, ".venv", "bin", "python")
 
-/** The client of grpc-go's interop suite. Its version is in its path, so that another one is another file. */
-export const grpcGoClient = join(root, ".tools", "grpc-go-interop-v1.85.0", "client")
+// Their version is in their path, so that another one is another file.
+const grpcGo = join(root, ".tools", "grpc-go-interop-v1.85.0")
+
+/** The client and the server of grpc-go's interop suite. */
+export const grpcGoClient = join(grpcGo, "client")
+export const grpcGoServer = join(grpcGo, "server")
 
 /** A Node that runs TypeScript: the machine's own may be too old to. */
 export const node = join(root, ".tools", "node", "node_modules", ".bin", "node")
@@ -59,9 +63,9 @@ const tools = [
     get: "GOBIN=$PWD/.tools go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3",
   },
   {
-    name: "grpc-go's interop client in .tools",
-    there: () => isExecutable(grpcGoClient),
-    get: "GOBIN=$PWD/.tools/grpc-go-interop-v1.85.0 go install google.golang.org/grpc/interop/client@v1.85.0",
+    name: "grpc-go's interop client and server in .tools",
+    there: () => [grpcGoClient, grpcGoServer].every(isExecutable),
+    get: "GOBIN=$PWD/.tools/grpc-go-interop-v1.85.0 go install google.golang.org/grpc/interop/{client,server}@v1.85.0",
   },
   {
     name: "node 26.10.0 in .tools",

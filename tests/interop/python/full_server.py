@@ -6,7 +6,9 @@ import time
 from concurrent import futures
 
 import grpc
-from google.protobuf import empty_pb2
+from google.protobuf import any_pb2, empty_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
 
 import pi_pb2
 import pi_pb2_grpc
@@ -17,6 +19,24 @@ def pi(n):
     for i in range(n):
         s += 1.0/(2*i+1)/(2*i+1)
     return math.sqrt(8*s)
+
+
+def packed(message):
+    detail = any_pb2.Any()
+    detail.Pack(message)
+    return detail
+
+
+violation = error_details_pb2.BadRequest.FieldViolation(field='first', description='should be positive')
+not_positive = status_pb2.Status(
+    code=code_pb2.INVALID_ARGUMENT,
+    message='request number should be positive',
+    details=[
+        packed(error_details_pb2.BadRequest(field_violations=[violation])),
+        packed(pi_pb2.PiPoint(n=-7, value=0.5)),
+        packed(empty_pb2.Empty()),
+    ],
+)
 
 
 class PiCalculatorServicer(pi_pb2_grpc.PiCalculatorServicer):
@@ -32,7 +52,7 @@ class PiCalculatorServicer(pi_pb2_grpc.PiCalculatorServicer):
     def CalcRange(self, request, ctx):
         for n in range(request.first, request.last + 1):
             if n <= 0:
-                ctx.abort(grpc.StatusCode.INVALID_ARGUMENT, 'request number should be positive')
+                ctx.abort_with_status(rpc_status.to_status(not_positive))
             if n > 1000:
                 ctx.abort(grpc.StatusCode.OUT_OF_RANGE, '100% of π ends at 1000')
             yield pi_pb2.PiPoint(n=n, value=pi(n))
