@@ -574,7 +574,9 @@ export class Connection<T> implements FrameSink {
 
   private fail(error: ConnectionError): void {
     this.sender.goaway(this.ids.lastOfPeer, error.code)
-    this.abandon(error.code)
+    this.ended = true
+    // Before its streams end: who has them wants to know why.
     this.events.failed(error)
+    this.abandon(error.code)
   }
 }
