@@ -123,13 +123,12 @@ export class ClientSession implements Carrier, Wakeable {
 
   /** Ends what runs, for a reason, and closes the socket once the server has been told. */
   end(reason: RpcError): void {
-    this.lose(reason)
+    this.lost = reason
+    this.leave()
     const { connection } = this
-    for (const stream of connection.all()) {
-      connection.reset(stream, errorCode.cancel)
-      stream.context?.reset(errorCode.cancel)
-    }
+    // A connection that closes cancels what runs on it.
     connection.part()
+    connection.abandon()
     this.pump.flush()
     // Whether the server takes its last bytes is no reason for a process to go on.
     this.socket.unref()
