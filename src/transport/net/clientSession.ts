@@ -99,7 +99,11 @@ export class ClientSession implements Carrier, Wakeable {
         ),
       role: "client",
       linger: times.keepalive.timeout,
-      flushed: () => this.rest(),
+      flushed: () => {
+        this.rest()
+        // Streams may have been cut short here, which makes room too.
+        events.room()
+      },
     })
     this.connection = this.pump.connection
     // Behind the pump's: what is opened now isn't held up by what waited before.
