@@ -123,6 +123,10 @@ export class ClientSession implements Carrier, Wakeable {
   /** A stream begins. */
   use(): void {
     this.lifetime.begin()
+    if (!this.connection.exhausted) return
+    // There are identifiers for 2^30 streams; further calls need another connection (RFC 9113, section 5.1.1).
+    this.leave()
+    this.connection.part()
   }
 
   /** Ends what runs, for a reason, and closes the socket once the server has been told. */
