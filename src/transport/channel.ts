@@ -21,7 +21,7 @@ import { AddressError, parseAddress, type Target } from "./net/address.ts"
 import { type ClientKeepaliveOptions, type ClientSession, clientTimes } from "./net/clientSession.ts"
 import { dial } from "./net/dial.ts"
 import * as Line from "./net/line.ts"
-import { type ClientTlsOptions, toClientOptions } from "./net/tls.ts"
+import { type ClientTlsOptions, clientTlsFault, toClientOptions } from "./net/tls.ts"
 
 export { type Channel, type ChannelLayer, inMemory } from "../core/rpc/channel.ts"
 export { AddressError }
@@ -58,6 +58,14 @@ const parse = (
 ): Effect.Effect<ReadonlyArray<Target>, AddressError> => {
   if (addresses.length === 0)
     return new AddressError({ address: "", message: "there is no address: give at least one" })
+  const fault = tls === undefined ? undefined : clientTlsFault(tls)
+  if (fault !== undefined) {
+    const [address = ""] = addresses
+    return new AddressError({
+      address,
+      message: `cannot connect to ${address}: tls.${fault.option} ${fault.message}`,
+    })
+  }
   const secure = toClientOptions(tls)
   return Effect.forEach(addresses, (address) => Effect.fromResult(parseAddress(address, secure)))
 }
