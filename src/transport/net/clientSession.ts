@@ -122,7 +122,11 @@ export class ClientSession implements Carrier, Wakeable {
 
   /** A stream begins. */
   use(): void {
-    this.lifetime.begin()
+    if (!this.lifetime.busy) {
+      this.lifetime.begin()
+      // A server that has been silent for long is asked soon.
+      this.alarm.set(this.keepalive.next(performance.now(), this.pump.heardAt))
+    }
     if (!this.connection.exhausted) return
     // There are identifiers for 2^30 streams; further calls need another connection (RFC 9113, section 5.1.1).
     this.leave()
@@ -169,8 +173,7 @@ export class ClientSession implements Carrier, Wakeable {
   private next(now: number): number {
     const { connection, heardAt } = this.pump
     const asks = this.times.withoutCalls || connection.openStreams > 0
-    // A call may begin at any time, on a connection that has been silent for long.
-    const alive = asks ? this.keepalive.next(now, heardAt) : now + this.times.keepalive.timeout
+    const alive = asks ? this.keepalive.next(now, heardAt) : Number.POSITIVE_INFINITY
     return Math.min(alive, this.lifetime.next(now))
   }
 
