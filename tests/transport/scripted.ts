@@ -7,7 +7,7 @@ import { Effect, Queue } from "effect"
 import { errorCode, flag, frameType } from "../../src/transport/http2/frames.ts"
 import type { Field } from "../../src/transport/http2/hpack.ts"
 import { Decoder } from "../../src/transport/http2/hpackDecoder.ts"
-import { block, data, type Frame, fields, frames, headers, settings, uint32 } from "./http2/support.ts"
+import { block, data, type Frame, fields, frames, headers, ping, settings, uint32 } from "./http2/support.ts"
 import { frame, type Headers } from "./support.ts"
 
 const prefaceLength = 24
@@ -30,6 +30,7 @@ export class Peer {
   private readonly waiting = new Set<() => void>()
   private rest = Buffer.alloc(0)
   private greeted = false
+  private pings = 0
 
   constructor(socket: net.Socket) {
     this.socket = socket
@@ -83,6 +84,18 @@ export class Peer {
       this.waiting.add(reader)
       reader()
       return Effect.sync(() => this.waiting.delete(reader))
+    })
+  }
+
+  /** Waits until the client has read all that was said so far. */
+  get heard(): Effect.Effect<void, Error> {
+    return Effect.suspend(() => {
+      this.pings += 1
+      const { pings } = this
+      this.say(ping)
+      const answers = () =>
+        this.frames.filter(({ type, flags }) => type === frameType.ping && flags === flag.ack).length
+      return Effect.asVoid(this.until(() => (answers() >= pings ? true : undefined)))
     })
   }
 

@@ -26,7 +26,7 @@ import { parseTimeout } from "../../../src/transport/grpc/timeout.ts"
 import { errorCode, flag, frameType } from "../../../src/transport/http2/frames.ts"
 import { settle } from "../../core/support.ts"
 import { test } from "../../effect.ts"
-import { block, data, fields, headers, ping, rstStream, windowUpdate } from "../http2/support.ts"
+import { block, data, fields, headers, rstStream, windowUpdate } from "../http2/support.ts"
 import { lineTo } from "../net/support.ts"
 import { answer, goaway, head, message, type Peer, scripted, trailers } from "../scripted.ts"
 import { dial, envelope, ownScope, padded, watch } from "../support.ts"
@@ -48,17 +48,6 @@ const begun = Effect.fnUntraced(function* (options: ConnectOptions = {}) {
   const peer = yield* server.accept
   const { id } = yield* peer.request()
   return { server, client, call, peer, id }
-})
-
-/** Waits until the client has read all that the server has said so far. */
-const heard = Effect.fnUntraced(function* (peer: Peer) {
-  const before = peer.frames.filter(({ type, flags }) => type === frameType.ping && flags === flag.ack).length
-  peer.say(ping)
-  yield* peer.until(() =>
-    peer.frames.filter(({ type, flags }) => type === frameType.ping && flags === flag.ack).length > before
-      ? true
-      : undefined,
-  )
 })
 
 interface Wrong {
@@ -303,7 +292,7 @@ describe("a call whose stream the server resets with", () => {
         // Behind the head nothing is tried again.
         peer.say(head(id), rstStream(id, errorCode[name]))
         assert.equal((yield* Effect.flip(Fiber.join(call))).code, code)
-        yield* heard(peer)
+        yield* peer.heard
         assert.deepEqual([server.peers.length, peer.requests.length], [1, 1])
       }))
   }
@@ -332,7 +321,7 @@ describe("a call whose stream the server resets with", () => {
       for (const index of [2, 3]) peer.say(rstStream((yield* peer.request(index)).id, errorCode.refusedStream))
       const error = yield* Fiber.join(other)
       assert.deepEqual([error.code, /REFUSED_STREAM/.test(error.message)], ["unavailable", true])
-      yield* heard(peer)
+      yield* peer.heard
       assert.equal(peer.requests.length, 4)
     }))
 })
@@ -437,7 +426,7 @@ describe("a call whose server goes away before it has taken it", () => {
     Effect.gen(function* () {
       const { server, client, call, peer, id } = yield* begun()
       peer.say(goaway(id))
-      yield* heard(peer)
+      yield* peer.heard
       const next = yield* Effect.forkChild(client.calc({ n: 4 }))
       const other = yield* server.accept
       const { id: nextId } = yield* other.request()
@@ -534,7 +523,7 @@ describe("a call's bytes", () => {
       yield* Effect.eventually(Effect.suspend(() => (got === 1 ? Effect.void : Effect.fail("not yet"))))
       const opened = () => peer.frames.filter(({ type, streamId }) => type === 8 && streamId === id).length
       for (let i = 0; i < 200; i++) peer.say(message(id, large))
-      yield* heard(peer)
+      yield* peer.heard
       assert.equal(opened(), 0)
       yield* Deferred.succeed(go, undefined)
       yield* peer.until(() => (opened() > 0 ? true : undefined))
@@ -556,7 +545,7 @@ describe("a call's bytes", () => {
       const peer = yield* server.accept
       const { id } = yield* peer.request()
       yield* bodyOfLength(peer, id, 65_535)
-      for (let turn = 0; turn < 5; turn++) yield* heard(peer)
+      for (let turn = 0; turn < 5; turn++) yield* peer.heard
       assert.equal(peer.body(id).length, 65_535)
       assert.ok(made < 64, `${made}`)
       peer.say(windowUpdate(0, 1_000_000), windowUpdate(id, 1_000_000))
@@ -572,7 +561,7 @@ describe("a call's bytes", () => {
       yield* peer.ended(id)
       peer.say(answer(id, response(3)))
       yield* Fiber.join(call)
-      yield* heard(peer)
+      yield* peer.heard
       assert.deepEqual(
         peer.frames.filter(({ streamId }) => streamId === id).map(({ type, flags }) => [type, flags]),
         [
