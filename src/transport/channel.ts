@@ -22,7 +22,7 @@ import { AddressError, parseAddress, type Target } from "./net/address.ts"
 import { type ClientKeepaliveOptions, type ClientSession, clientTimes } from "./net/clientSession.ts"
 import { dial } from "./net/dial.ts"
 import * as Line from "./net/line.ts"
-import { type ClientTlsOptions, toClientOptions } from "./net/tls.ts"
+import { type ClientTlsOptions, clientTlsFault, toClientOptions } from "./net/tls.ts"
 
 export { type Channel, type ChannelLayer, inMemory } from "../core/rpc/channel.ts"
 export { AddressError }
@@ -66,8 +66,12 @@ const parse = (
   addresses: ReadonlyArray<string>,
   tls: ClientTlsOptions | undefined,
 ): Effect.Effect<Arr.NonEmptyReadonlyArray<Target>, AddressError> => {
-  if (!Arr.isReadonlyArrayNonEmpty(addresses)) {
-    return Effect.fail(new AddressError({ address: "", message: "there is no address: give at least one" }))
+  const fail = (address: string, message: string) => Effect.fail(new AddressError({ address, message }))
+  if (!Arr.isReadonlyArrayNonEmpty(addresses)) return fail("", "there is no address: give at least one")
+  const fault = tls === undefined ? undefined : clientTlsFault(tls)
+  if (fault !== undefined) {
+    const [address] = addresses
+    return fail(address, `cannot connect to ${address}: tls.${fault.option} ${fault.message}`)
   }
   const secure = toClientOptions(tls)
   return Effect.forEach(addresses, (address) => Effect.fromResult(parseAddress(address, secure)))

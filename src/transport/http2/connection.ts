@@ -123,6 +123,11 @@ export class Connection<T> implements FrameSink {
     return this.streams.size >= (this.settingsReceived ? this.remote : presumed).maxConcurrentStreams
   }
 
+  /** True once this end can open no stream any more, since there is no identifier left for one. */
+  get exhausted(): boolean {
+    return this.ids.exhausted
+  }
+
   /** The streams that are open now. */
   all(): ReadonlyArray<Stream<T>> {
     return [...this.streams.values()]
@@ -574,7 +579,9 @@ export class Connection<T> implements FrameSink {
 
   private fail(error: ConnectionError): void {
     this.sender.goaway(this.ids.lastOfPeer, error.code)
-    this.abandon(error.code)
+    this.ended = true
+    // Before its streams end: who has them wants to know why.
     this.events.failed(error)
+    this.abandon(error.code)
   }
 }

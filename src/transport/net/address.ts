@@ -5,7 +5,7 @@ import type * as tls from "node:tls"
 import { Data, Result } from "effect"
 import type { Origin } from "../http2/client.ts"
 
-/** An address that can't be connected to, since it isn't one. The message says what is wrong with it. */
+/** An address that can't be connected to, since it isn't one, or not with such certificates. The message says what is wrong. */
 export class AddressError extends Data.TaggedError("AddressError")<{
   readonly address: string
   readonly message: string

@@ -99,7 +99,11 @@ export class ClientSession implements Carrier, Wakeable {
         ),
       role: "client",
       linger: times.keepalive.timeout,
-      flushed: () => this.rest(),
+      flushed: () => {
+        this.rest()
+        // Streams may have been cut short here, which makes room too.
+        events.room()
+      },
     })
     this.connection = this.pump.connection
     // Behind the pump's: what is opened now isn't held up by what waited before.
@@ -118,18 +122,25 @@ export class ClientSession implements Carrier, Wakeable {
 
   /** A stream begins. */
   use(): void {
-    this.lifetime.begin()
+    if (!this.lifetime.busy) {
+      this.lifetime.begin()
+      // A server that has been silent for long is asked soon.
+      this.alarm.set(this.keepalive.next(performance.now(), this.pump.heardAt))
+    }
+    if (!this.connection.exhausted) return
+    // There are identifiers for 2^30 streams; further calls need another connection (RFC 9113, section 5.1.1).
+    this.leave()
+    this.connection.part()
   }
 
   /** Ends what runs, for a reason, and closes the socket once the server has been told. */
   end(reason: RpcError): void {
-    this.lose(reason)
+    this.lost = reason
+    this.leave()
     const { connection } = this
-    for (const stream of connection.all()) {
-      connection.reset(stream, errorCode.cancel)
-      stream.context?.reset(errorCode.cancel)
-    }
+    // A connection that closes cancels what runs on it.
     connection.part()
+    connection.abandon()
     this.pump.flush()
     // Whether the server takes its last bytes is no reason for a process to go on.
     this.socket.unref()
@@ -162,8 +173,7 @@ export class ClientSession implements Carrier, Wakeable {
   private next(now: number): number {
     const { connection, heardAt } = this.pump
     const asks = this.times.withoutCalls || connection.openStreams > 0
-    // A call may begin at any time, on a connection that has been silent for long.
-    const alive = asks ? this.keepalive.next(now, heardAt) : now + this.times.keepalive.timeout
+    const alive = asks ? this.keepalive.next(now, heardAt) : Number.POSITIVE_INFINITY
     return Math.min(alive, this.lifetime.next(now))
   }
 

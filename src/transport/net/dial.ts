@@ -5,6 +5,7 @@ import * as net from "node:net"
 import * as tls from "node:tls"
 import { Duration, Effect } from "effect"
 import { RpcError } from "../../core/rpc/error.ts"
+import { ConnectionError } from "../http2/frames.ts"
 import type { Limits } from "../http2/limits.ts"
 import type { Target } from "./address.ts"
 import { ClientSession, type ClientTimes } from "./clientSession.ts"
@@ -20,7 +21,6 @@ export interface DialOptions {
 // What the runtimes call what goes wrong most often, and what a person can do about it.
 const reasons: Partial<Record<string, string>> = {
   ECONNREFUSED: "nothing listens there: check the address, and that the server runs",
-  ECONNRESET: "it closes the connection at once",
   EHOSTUNREACH: "there is no way to that host",
   ENETUNREACH: "there is no way to that network",
   ENOENT: "there is no such socket: check the path, and that the server runs",
@@ -31,7 +31,20 @@ const reasons: Partial<Record<string, string>> = {
 
 const codeOf = (error: Error): string => ("code" in error && typeof error.code === "string" ? error.code : "")
 
-const because = (error: Error): string => reasons[codeOf(error)] ?? (error.message || codeOf(error))
+const noHttp2 = "it speaks no HTTP/2 over TLS (it doesn't agree on h2 by ALPN)"
+
+const because = (error: Error): string =>
+  reasons[codeOf(error)] ??
+  (/no_?application_?protocol/i.test(error.message) ? noHttp2 : error.message || codeOf(error))
+
+/** Why a connection has ended before the server's preface. */
+const endedEarly = ({ tls: secure }: Target, cause: unknown): string => {
+  if (cause instanceof ConnectionError) return `it speaks no HTTP/2 (${cause.message})`
+  if (cause instanceof Error && codeOf(cause) !== "ECONNRESET") return because(cause)
+  return secure === undefined
+    ? "it closes the connection before it speaks HTTP/2: check that it does, and that it doesn't want https:"
+    : "it closes the connection before it speaks HTTP/2: check that it does, and over TLS"
+}
 
 const open = ({ place, tls: secure }: Target): net.Socket => {
   if (secure === undefined) return net.connect({ ...place })
@@ -47,23 +60,29 @@ export const dial = (
   const failed = (why: string, cause?: unknown) =>
     new RpcError({ code: "unavailable", message: `cannot connect to ${target.text}: ${why}`, cause })
   return Effect.callback<ClientSession, RpcError>((resume) => {
-    const socket = open(target)
+    let socket: net.Socket
+    try {
+      socket = open(target)
+    } catch (cause) {
+      return resume(Effect.fail(failed(cause instanceof Error ? because(cause) : String(cause), cause)))
+    }
     let why: RpcError | undefined
     socket.once("error", (error) => {
-      why ??= failed(because(error), error)
+      why ??= failed(endedEarly(target, error), error)
     })
     const session = new ClientSession(socket, target.origin, times, limits, {
       ready: (ready) => resume(Effect.succeed(ready)),
       room: side.room,
       left: side.left,
       closed: (closed) => {
-        resume(Effect.fail(why ?? failed(closed.lost?.message ?? "the connection was lost", closed.lost?.cause)))
+        const cause = closed.lost?.cause
+        resume(Effect.fail(why ?? failed(endedEarly(target, cause), cause)))
         side.closed(closed)
       },
     })
     socket.once(target.tls === undefined ? "connect" : "secureConnect", () => {
       if (socket instanceof tls.TLSSocket && socket.alpnProtocol !== "h2") {
-        why = failed("it speaks no HTTP/2 over TLS (it doesn't agree on h2 by ALPN)")
+        why = failed(noHttp2)
         socket.destroy()
       } else session.begin()
     })

@@ -129,10 +129,12 @@ export class Line<T, S extends LineSession> implements Opener {
     const at = this.taking.indexOf(session)
     if (at < 0) return
     this.taking.splice(at, 1)
-    if (this.taking.length > 0) return
-    // What waits before it tries for one more connection must not wait now that there is none.
-    this.resting?.interruptUnsafe()
-    this.connectivity.set(this.connecting === undefined ? "idle" : "connecting")
+    if (this.taking.length === 0) {
+      // What waits before it tries for one more connection must not wait now that there is none.
+      this.resting?.interruptUnsafe()
+      this.connectivity.set(this.connecting === undefined ? "idle" : "connecting")
+    }
+    // There may be those who wait for a connection more than there might be before.
     this.connect()
   }
 
@@ -183,13 +185,14 @@ export class Line<T, S extends LineSession> implements Opener {
   /** Connects to the first target that can be reached. */
   private get dialAny(): Effect.Effect<S, RpcError> {
     const { targets, dial } = this.options
-    return Effect.firstSuccessOf(targets.map((target) => dial(target, this.side)))
+    const connected = (session: S) =>
+      // A server that goes away as soon as it is there is as good as none: it must not be tried again without a rest.
+      session.leaving ? Effect.fail(session.lost ?? gone()) : Effect.succeed(session)
+    return Effect.firstSuccessOf(targets.map((target) => Effect.flatMap(dial(target, this.side), connected)))
   }
 
   private ready(session: S): void {
     this.failures = 0
-    // It may have left again before this turn.
-    if (session.leaving) return
     this.sessions.add(session)
     this.taking.push(session)
     this.connectivity.set("ready")
@@ -207,6 +210,10 @@ export class Line<T, S extends LineSession> implements Opener {
     }
   }
 }
+
+/** The error of a connection that takes no streams from the beginning. */
+const gone = (): RpcError =>
+  new RpcError({ code: "unavailable", message: "the server goes away: it takes no calls on a new connection" })
 
 /** The error of calls whose channel was closed. */
 const closed = (): RpcError => new RpcError({ code: "cancelled", message: "the channel is closed" })

@@ -14,22 +14,22 @@ export interface TlsOptions {
   readonly clientCa?: string
 }
 
-export interface TlsFault {
-  readonly option: keyof TlsOptions
+export interface TlsFault<Option extends string = keyof TlsOptions> {
+  readonly option: Option
   /** What is wrong with it and what to do, to be read behind the option's name. */
   readonly message: string
 }
 
 /** What would keep clients from being served: found before they come, since Deno finds it only when one does. */
-export const tlsFault = ({ key, cert, clientCa }: TlsOptions): TlsFault | undefined => {
-  for (const [option, pem] of [
-    ["cert", cert],
-    ["clientCa", clientCa],
-  ] as const) {
-    if (pem !== undefined && attempt(() => new X509Certificate(pem)) === undefined) {
-      return { option, message: "is no certificate: give one in PEM, which has the line -----BEGIN CERTIFICATE-----" }
-    }
-  }
+export const tlsFault = ({ key, cert, clientCa }: TlsOptions): TlsFault | undefined =>
+  certificateFault("cert", cert) ?? certificateFault("clientCa", clientCa) ?? keyFault(key, cert)
+
+const certificateFault = <Option extends string>(option: Option, pem?: string): TlsFault<Option> | undefined =>
+  pem === undefined || attempt(() => new X509Certificate(pem)) !== undefined
+    ? undefined
+    : { option, message: "is no certificate: give one in PEM, which has the line -----BEGIN CERTIFICATE-----" }
+
+const keyFault = (key: string, cert: string): TlsFault<"key"> | undefined => {
   const secret = attempt(() => createPrivateKey(key))
   if (secret === undefined) {
     const message =
@@ -69,6 +69,15 @@ export interface ClientTlsOptions {
   readonly key?: string
   /** The name that the server's certificate must have. Default: the address's host. */
   readonly serverName?: string
+}
+
+/** What would keep a client from connecting, or from showing its certificate, which Deno wouldn't even tell. */
+export const clientTlsFault = ({ ca, cert, key }: ClientTlsOptions): TlsFault<"ca" | "cert" | "key"> | undefined => {
+  const fault = certificateFault("ca", ca) ?? certificateFault("cert", cert)
+  if (fault !== undefined || (cert === undefined && key === undefined)) return fault
+  if (cert === undefined) return { option: "cert", message: "is missing: give the certificate that tls.key belongs to" }
+  if (key === undefined) return { option: "key", message: "is missing: give the key that belongs to tls.cert" }
+  return keyFault(key, cert)
 }
 
 /** The same as the runtime takes it. */

@@ -1,152 +1,284 @@
 import assert from "node:assert/strict"
+import { readFileSync } from "node:fs"
+import * as http from "node:http"
 import * as net from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { describe } from "node:test"
-import { Effect, Exit, Scope } from "effect"
+import * as tls from "node:tls"
+import { Duration, Effect, Exit, Fiber, Result, Scope } from "effect"
+import { TestClock } from "effect/testing"
+import { Call, type Peer } from "../../../src/core/rpc/call.ts"
 import type { RpcError } from "../../../src/core/rpc/error.ts"
-import { resetError } from "../../../src/transport/grpc/reset.ts"
-import type { Caller, Carrier, ClientStream, Opener } from "../../../src/transport/http2/client.ts"
-import { type Handlers, listen } from "../../../src/transport/net/listen.ts"
-import { test } from "../../effect.ts"
-import { between, ownScope } from "../support.ts"
-import { lineTo } from "./support.ts"
+import { AddressError, type ConnectOptions } from "../../../src/transport/channel.ts"
+import { PiCalculator } from "../../../src/transport/gen/pi_pb.ts"
+import { limitsOf } from "../../../src/transport/http2/limits.ts"
+import { parseAddress } from "../../../src/transport/net/address.ts"
+import { clientTimes } from "../../../src/transport/net/clientSession.ts"
+import { dial as dialTarget } from "../../../src/transport/net/dial.ts"
+import type { TlsOptions } from "../../../src/transport/net/tls.ts"
+import * as Service from "../../../src/transport/service.ts"
+import { settle } from "../../core/support.ts"
+import { test, testWithClock } from "../../effect.ts"
+import { settings } from "../http2/support.ts"
+import { dial, ownScope, pi, start } from "../support.ts"
 
-const dialed = ({ port }: { readonly port: number }) => lineTo(`http://127.0.0.1:${port}`)
+const pem = (name: string) => readFileSync(join(import.meta.dirname, "..", "certificates", name), "utf8")
+const identity: TlsOptions = { key: pem("server.key"), cert: pem("server.pem") }
+const ca = pem("ca.pem")
+const client = { key: pem("client.key"), cert: pem("client.pem") }
 
-/** A server that gives each request the same answer; with `stingy`, to one stream at a time. */
-const server = (answer: Uint8Array = Buffer.from("ok"), port = 0, maxConcurrentStreams = 250) => {
-  const handlers: Handlers = {
-    http1: (_, response) => response.end(),
-    http2: (connection, stream) => {
-      stream.context = {
-        data: (_, start, end) => connection.taken(stream, end - start),
-        end: () => {
-          connection.sendHeaders(stream, [{ name: ":status", value: "200" }], false)
-          connection.sendData(stream, answer)
-          connection.sendEnd(stream)
-        },
-        reset: () => {},
-        drained: () => {},
-        stop: () => {},
-      }
-    },
-    interrupt: () => {},
+const onPort: net.ListenOptions = { host: "127.0.0.1", port: 0 }
+
+/** Lets a server listen, on a free port if it is told no place, until the scope closes. Gives the port. */
+const listening = Effect.fnUntraced(function* (server: net.Server, place: net.ListenOptions = onPort) {
+  const sockets = new Set<net.Socket>()
+  for (const event of ["connection", "secureConnection"]) {
+    server.on(event, (socket: net.Socket) => {
+      sockets.add(socket)
+      socket.on("error", () => {})
+    })
   }
-  return listen(handlers, { port, grace: 0, limits: { maxConcurrentStreams } })
+  server.on("tlsClientError", () => {})
+  yield* Effect.acquireRelease(
+    Effect.callback<void>((resume) => {
+      server.listen(place, () => resume(Effect.void))
+    }),
+    () =>
+      Effect.sync(() => {
+        server.close()
+        for (const socket of sockets) socket.destroy()
+      }),
+  )
+  const bound = server.address()
+  return { sockets, port: typeof bound === "object" && bound !== null ? bound.port : 0 }
+})
+
+/** A server that does this with each socket. */
+const doing = (act: (socket: net.Socket) => void) => Effect.map(listening(net.createServer(act)), ({ port }) => port)
+
+const answer = (url: string, options?: ConnectOptions) =>
+  Effect.flatMap(dial({ url }, options), (calculator) => calculator.calc({ n: 1 }))
+
+/** Connects, and gives the error of that. */
+const refused = (url: string, options?: ConnectOptions): Effect.Effect<RpcError, unknown, Scope.Scope> =>
+  Effect.flatMap(dial({ url }, options), (calculator) => Effect.flip(calculator.calc({ n: 1 })))
+
+const says = (error: RpcError, reason: RegExp) => {
+  assert.equal(error.code, "unavailable")
+  assert.match(error.message, /^cannot connect to [a-z]+:.*: /)
+  assert.match(error.message, reason)
 }
 
-const fields = [
-  { name: ":method", value: "POST" },
-  { name: ":scheme", value: "http" },
-  { name: ":path", value: "/" },
-  { name: ":authority", value: "localhost" },
-]
+describe("a channel to an https: address", () => {
+  const secure = start(pi, { tls: identity })
 
-/** Makes a request and gives the whole body of its answer. */
-const ask = (line: Opener): Effect.Effect<Buffer, RpcError> =>
-  Effect.callback((resume) => {
-    const parts: Array<Uint8Array> = []
-    let opened: readonly [Carrier, ClientStream] | undefined
-    const caller: Caller = {
-      waitForReady: false,
-      fields: () => fields,
-      opened: (carrier, stream) => {
-        opened = [carrier, stream]
-        carrier.connection.sendEnd(stream)
-      },
-      unopened: (error) => resume(Effect.fail(error)),
-      head: () => {},
-      data: (bytes, start, end) => {
-        parts.push(bytes.slice(start, end))
-        if (opened !== undefined) opened[0].connection.taken(opened[1], end - start)
-      },
-      end: () => resume(Effect.succeed(Buffer.concat(parts))),
-      reset: (code) => resume(Effect.fail(opened?.[0].lost ?? resetError(code))),
-      drained: () => {},
-    }
-    line.open(caller)
+  test("trusts who its CA has signed, by name and by IP address", () =>
+    Effect.gen(function* () {
+      const { port } = yield* secure
+      for (const host of ["localhost", "127.0.0.1"]) yield* answer(`https://${host}:${port}`, { tls: { ca } })
+    }))
+
+  test("trusts nobody else, and says that it is the certificate", () =>
+    Effect.gen(function* () {
+      const { port } = yield* secure
+      for (const options of [{}, { tls: { ca: client.cert } }]) {
+        says(yield* refused(`https://localhost:${port}`, options), /certificate/)
+      }
+    }))
+
+  test("holds the server to its name, the address's or the one it is told", () =>
+    Effect.gen(function* () {
+      const { port } = yield* secure
+      const url = `https://127.0.0.1:${port}`
+      yield* answer(url, { tls: { ca, serverName: "server.example" } })
+      says(yield* refused(url, { tls: { ca, serverName: "other.example" } }), /certificate.*other\.example/)
+    }))
+
+  test("shows its certificate to a server that asks for one", () =>
+    Effect.gen(function* () {
+      const peers: Array<Peer> = []
+      const service = Service.partial(PiCalculator, {
+        calc: () => Effect.map(Call, ({ peer }) => ({ value: peers.push(peer) })),
+      })
+      const { port } = yield* start(service, { tls: { ...identity, clientCa: ca } })
+      yield* answer(`https://localhost:${port}`, { tls: { ca, ...client } })
+      assert.equal(peers[0]?.identity?.subject, "client")
+      says(yield* refused(`https://localhost:${port}`, { tls: { ca } }), /certificate_?required/i)
+      assert.equal(peers.length, 1)
+    }))
+
+  for (const [what, protocols] of [
+    ["nothing", undefined],
+    ["HTTP/1.1 alone", ["http/1.1"]],
+  ] as const) {
+    test(`takes none whose server agrees on ${what} by ALPN`, () =>
+      Effect.gen(function* () {
+        const ALPNProtocols = protocols === undefined ? {} : { ALPNProtocols: [...protocols] }
+        const { port } = yield* listening(tls.createServer({ ...identity, ...ALPNProtocols }))
+        says(yield* refused(`https://localhost:${port}`, { tls: { ca } }), /no HTTP\/2 over TLS.*ALPN/)
+      }))
+  }
+
+  test("says that a server without TLS may have none", () =>
+    Effect.gen(function* () {
+      const { port } = yield* start(pi)
+      says(yield* refused(`https://127.0.0.1:${port}`, { tls: { ca } }), /check that it does, and over TLS/)
+    }))
+
+  test("isn't made with certificates that can't be used, which is said with what to do", () =>
+    Effect.gen(function* () {
+      for (const [options, expected] of [
+        [{ ca: "no certificate" }, /tls\.ca is no certificate: give one in PEM/],
+        [{ ...client, cert: "no certificate" }, /tls\.cert is no certificate: give one in PEM/],
+        [{ ...client, key: "no key" }, /tls\.key is no private key: give one in PEM/],
+        [{ ...client, key: identity.key }, /tls\.key is the key of another certificate/],
+        [{ cert: client.cert }, /tls\.key is missing/],
+        [{ key: client.key }, /tls\.cert is missing/],
+      ] as const) {
+        const error = yield* Effect.flip(dial({ url: "https://localhost:1" }, { tls: options }))
+        assert.ok(error instanceof AddressError)
+        assert.match(error.message, /^cannot connect to https:\/\/localhost:1: /)
+        assert.match(error.message, expected)
+      }
+    }))
+})
+
+describe("a channel to an http: address", () => {
+  test("says of a server of HTTP/1.1 that it speaks no HTTP/2", () =>
+    Effect.gen(function* () {
+      const { port } = yield* listening(http.createServer((_, response) => response.end("hello")))
+      says(yield* refused(`http://127.0.0.1:${port}`), /it speaks no HTTP\/2 \(/)
+    }))
+
+  test("says so of a server of anything else", () =>
+    Effect.gen(function* () {
+      const port = yield* doing((socket) => socket.write("SSH-2.0-OpenSSH_9.9\r\n"))
+      says(yield* refused(`http://127.0.0.1:${port}`), /it speaks no HTTP\/2 \(/)
+    }))
+
+  for (const [when, act] of [
+    ["at once", (socket: net.Socket) => socket.destroy()],
+    ["when it has been spoken to", (socket: net.Socket) => socket.once("data", () => socket.end())],
+  ] as const) {
+    test(`says that a server closes the connection ${when}`, () =>
+      Effect.gen(function* () {
+        says(yield* refused(`http://127.0.0.1:${yield* doing(act)}`), /it closes the connection before it speaks/)
+      }))
+  }
+
+  test("says that it may want https: of a server with TLS", () =>
+    Effect.gen(function* () {
+      const { port } = yield* start(pi, { tls: identity })
+      says(yield* refused(`http://127.0.0.1:${port}`), /https:|no HTTP\/2/)
+    }))
+
+  test("says that there is no such name, or nobody at a port", () =>
+    Effect.gen(function* () {
+      const scope = yield* ownScope
+      const { port } = yield* Scope.provide(start(pi), scope)
+      yield* Scope.close(scope, Exit.void)
+      says(yield* refused("http://no-such-host.invalid"), /no such host name|looked up/)
+      says(yield* refused(`http://127.0.0.1:${port}`), /nothing listens there/)
+    }))
+
+  test("finds a server by IPv6 and by name", () =>
+    Effect.gen(function* () {
+      const six = yield* Effect.result(start(pi, { host: "::1" }))
+      // Not every machine has IPv6.
+      if (Result.isSuccess(six)) yield* answer(`http://[::1]:${six.success.port}`)
+      yield* answer(`http://localhost:${(yield* start(pi)).port}`)
+    }))
+})
+
+describe("a channel to a unix: address", () => {
+  test("finds the server behind the socket, however the address writes its path", () =>
+    Effect.gen(function* () {
+      const { port } = yield* start(pi)
+      const path = join(tmpdir(), `basel-${process.pid}-${port}.sock`)
+      const relay = net.createServer((near) => {
+        const far = net.connect(port, "127.0.0.1")
+        far.on("error", () => {})
+        near.on("close", () => far.destroy())
+        near.pipe(far).pipe(near)
+      })
+      yield* listening(relay, { path })
+      yield* answer(`unix:${path}`)
+      yield* answer(`unix://${path}`)
+      says(yield* refused(`unix:${path}.none`), /there is no such socket/)
+    }))
+})
+
+const quiet = { room: () => {}, left: () => {}, closed: () => {} }
+
+/** Connects as a line does, to a server of our own making. */
+const connecting = (port: number, room = () => {}) =>
+  dialTarget(
+    Result.getOrThrow(parseAddress(`http://127.0.0.1:${port}`, {})),
+    { times: clientTimes({}, Duration.infinity), limits: limitsOf(), timeout: "20 seconds" },
+    { ...quiet, room },
+  )
+
+/** Waits until no socket is open any more. */
+const gone = (sockets: ReadonlySet<net.Socket>) =>
+  Effect.promise(async () => {
+    while ([...sockets].some(({ closed }) => !closed)) await new Promise((resolve) => setImmediate(resolve))
   })
 
-describe("a line", () => {
-  test("carries many requests on one connection", () =>
+/** Waits until a client has connected. */
+const come = (server: net.Server) =>
+  Effect.callback<net.Socket>((resume) => {
+    server.once("connection", (socket) => resume(Effect.succeed(socket)))
+  })
+
+describe("dialling", () => {
+  testWithClock("gives up a server that says nothing, and closes the connection", () =>
     Effect.gen(function* () {
-      const middle = yield* between(yield* server())
-      const line = yield* dialed(middle)
-      const answers = yield* Effect.all(
-        Array.from({ length: 50 }, () => ask(line)),
-        { concurrency: "unbounded" },
-      )
-      assert.deepEqual(new Set(answers.map(String)), new Set(["ok"]))
-      assert.equal(`${middle.sent()}`.split("PRI * HTTP/2.0").length - 1, 1)
+      const server = net.createServer((socket) => socket.resume())
+      const { port, sockets } = yield* listening(server)
+      const arrived = yield* Effect.forkChild(come(server))
+      yield* settle
+      const fiber = yield* Effect.forkChild(Effect.flip(connecting(port)))
+      yield* Fiber.join(arrived)
+      yield* TestClock.adjust("19999 millis")
+      assert.equal(fiber.pollUnsafe(), undefined)
+      yield* TestClock.adjust("1 millis")
+      says(yield* Fiber.join(fiber), /it doesn't answer within 20000 ms/)
+      yield* gone(sockets)
+    }),
+  )
+
+  test("fails, and does nothing worse, where the runtime takes no such options", () =>
+    Effect.gen(function* () {
+      const target = Result.getOrThrow(parseAddress("https://127.0.0.1:1", { ca: "nonsense" }))
+      const options = { times: clientTimes({}, Duration.infinity), limits: limitsOf(), timeout: "20 seconds" } as const
+      says(yield* Effect.flip(dialTarget(target, options, quiet)), /./)
     }))
 
-  test("opens no more streams at once than the server takes, and all of them in the end", () =>
+  test("that is interrupted closes the connection", () =>
     Effect.gen(function* () {
-      const line = yield* dialed(yield* server(Buffer.alloc(100_000, "x"), 0, 2))
-      const ask1 = Effect.map(ask(line), ({ length }) => length)
-      // The server's settings come with its first answer.
-      yield* ask1
-      const lengths = yield* Effect.all(
-        Array.from({ length: 20 }, () => ask1),
-        { concurrency: "unbounded" },
-      )
-      assert.deepEqual(new Set(lengths), new Set([100_000]))
+      const server = net.createServer((socket) => socket.resume())
+      const { port, sockets } = yield* listening(server)
+      const arrived = yield* Effect.forkChild(come(server))
+      yield* settle
+      const fiber = yield* Effect.forkChild(connecting(port))
+      yield* Fiber.join(arrived)
+      yield* Fiber.interrupt(fiber)
+      yield* gone(sockets)
     }))
 
-  test("is opened again after it was lost, and after the server went away and came back", () =>
+  test("that is interrupted in the moment in which it succeeds leaves no connection behind", () =>
     Effect.gen(function* () {
-      const scope = yield* ownScope
-      const first = yield* Scope.provide(server(), scope)
-      const middle = yield* between(first)
-      const [direct, cut] = [yield* dialed(first), yield* dialed(middle)]
-      yield* ask(direct)
-      yield* ask(cut)
-      yield* middle.cut
-      yield* Effect.eventually(ask(cut))
-      yield* Scope.close(scope, Exit.void)
-      yield* server(Buffer.from("again"), first.port)
-      assert.equal(`${yield* Effect.eventually(ask(direct))}`, "again")
-    }))
-
-  test("gives all of an answer that is larger than every window", () =>
-    Effect.gen(function* () {
-      const answer = Buffer.alloc(10_000_000, "x")
-      const line = yield* dialed(yield* server(answer))
-      assert.equal((yield* ask(line)).length, answer.length)
-    }))
-
-  test("to who closes it at once fails, each time, and nothing else does", () =>
-    Effect.gen(function* () {
-      const rude = net.createServer((socket) => {
-        socket.on("error", () => {})
-        socket.destroy()
+      const server = net.createServer((socket) => {
+        socket.resume()
+        socket.write(settings())
       })
-      yield* Effect.callback<void>((resume) => {
-        rude.listen(0, "127.0.0.1", () => resume(Effect.void))
-      })
-      yield* Effect.addFinalizer(() => Effect.sync(() => rude.close()))
-      const bound = rude.address()
-      const line = yield* dialed({ port: typeof bound === "object" && bound !== null ? bound.port : 0 })
-      for (let attempt = 0; attempt < 5; attempt++) assert.ok(Exit.isFailure(yield* Effect.exit(ask(line))))
-    }))
-
-  test("to nobody says so", () =>
-    Effect.gen(function* () {
-      const scope = yield* ownScope
-      const gone = yield* Scope.provide(server(), scope)
-      yield* Scope.close(scope, Exit.void)
-      const error = yield* Effect.flip(ask(yield* dialed(gone)))
-      assert.equal(error.code, "unavailable")
-      assert.match(error.message, /nothing listens there/)
-    }))
-
-  test("that is closed takes no more requests, and opens no other connection", () =>
-    Effect.gen(function* () {
-      const middle = yield* between(yield* server())
-      const line = yield* dialed(middle)
-      yield* ask(line)
-      yield* line.close
-      const before = middle.sent().length
-      assert.equal((yield* Effect.flip(ask(line))).code, "cancelled")
-      assert.equal(middle.sent().length, before)
+      const { port, sockets } = yield* listening(server)
+      let fiber: Fiber.Fiber<unknown, RpcError> | undefined
+      const room = () => fiber?.interruptUnsafe()
+      fiber = yield* Effect.forkChild(connecting(port, room))
+      const exit = yield* Fiber.await(fiber)
+      assert.ok(Exit.isFailure(exit))
+      yield* gone(sockets)
     }))
 })

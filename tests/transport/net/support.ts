@@ -99,12 +99,12 @@ export const goaway = ({ payload }: Frame): readonly [number, number] => [
   payload.readUInt32BE(4),
 ]
 
-/** A line to an address, which ends with its scope. */
-export const lineTo = (address: string) =>
+/** A line to an address, over so many connections at most, which ends with its scope. */
+export const lineTo = (address: string, maxConnections = 16) =>
   Line.make<Target, ClientSession>({
     targets: [Result.getOrThrow(parseAddress(address, {}))],
     dial: (target, side) =>
       dial(target, { times: clientTimes({}, Duration.infinity), limits: limitsOf(), timeout: "20 seconds" }, side),
     backoff: Backoff.connection,
-    maxConnections: 16,
+    maxConnections,
   })
