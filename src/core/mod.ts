@@ -4,17 +4,23 @@
  *
  * @module
  */
+export { type CircuitBreakerOptions, circuitBreaker } from "./layers/circuitBreaker.ts"
 export { concurrencyLimit } from "./layers/concurrencyLimit.ts"
 export { type DeadlineOptions, deadline } from "./layers/deadline.ts"
 export { delay } from "./layers/delay.ts"
+export { type HedgeOptions, hedge } from "./layers/hedge.ts"
 export { type CallLayer, intercept } from "./layers/intercept.ts"
 export { interceptMessages, type MessageInterceptor, type MessageInterceptors } from "./layers/interceptMessages.ts"
 export { metadata } from "./layers/metadata.ts"
+export { type RetryOptions, retry } from "./layers/retry.ts"
+export { serviceConfig } from "./layers/serviceConfig.ts"
 export { type TracingOptions, tracing } from "./layers/tracing.ts"
 export * as Calculator from "./pi/calculator.ts"
 export * as Journal from "./pi/journal.ts"
 export { type Policy, skipHalf, skipWith } from "./pi/policy.ts"
 export { closedForm, piClosedForm, type Series, summation } from "./pi/series.ts"
+export type { Repeatable } from "./rpc/attempt.ts"
+export * as Backoff from "./rpc/backoff.ts"
 export {
   Call,
   type CallInfo,
@@ -44,4 +50,6 @@ export type { Interceptor } from "./rpc/interceptor.ts"
 export * as Metadata from "./rpc/metadata.ts"
 export { mapReady } from "./rpc/ready.ts"
 export type { Handler, ServiceLayer } from "./rpc/service.ts"
+export * as ServiceConfig from "./rpc/serviceConfig.ts"
 export * as Status from "./rpc/status.ts"
+export type { ThrottleOptions } from "./rpc/throttle.ts"

@@ -1,13 +1,13 @@
 /**
  * `tracing`: a span a call, and a line in the log when asked.
  */
-import { Cause, Clock, Effect, Exit, Option, type Tracer } from "effect"
+import { Clock, Effect, Option, type Tracer } from "effect"
 import { Headers, HttpTraceContext } from "effect/http"
 import { type CallInfo, path } from "../rpc/call.ts"
 import type { RpcError } from "../rpc/error.ts"
 import type { Layered } from "../rpc/interceptor.ts"
 import * as Metadata from "../rpc/metadata.ts"
-import type { Status } from "../rpc/status.ts"
+import { statusOf } from "../rpc/outcome.ts"
 import { type CallLayer, intercept } from "./intercept.ts"
 
 export interface TracingOptions {
@@ -75,15 +75,6 @@ const logged = <A, R>(
       return Effect.logInfo(`${name} ${statusOf(exit, call, clock.currentTimeMillisUnsafe())} ${millis.toFixed(3)}ms`)
     })
   })
-
-const statusOf = (exit: Exit.Exit<unknown, RpcError>, { deadline }: CallInfo, now: number): Status => {
-  if (Exit.isSuccess(exit)) return "ok"
-  const error = Cause.findErrorOption(exit.cause)
-  if (Option.isSome(error)) return error.value.code
-  if (!Cause.hasInterruptsOnly(exit.cause)) return "internal"
-  // The call's own deadline interrupts all layers; what the client is told is that it passed.
-  return deadline !== undefined && now >= deadline ? "deadline_exceeded" : "cancelled"
-}
 
 const callersSpan = (call: CallInfo): Tracer.ExternalSpan | undefined => {
   const traceparent = Metadata.getText(call.metadata, "traceparent")

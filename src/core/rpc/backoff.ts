@@ -3,7 +3,7 @@
  *
  * Sources: grpc/doc/connection-backoff.md; gRPC's proposal A6, "Exponential Backoff".
  */
-import { Duration, Effect, Random } from "effect"
+import { Duration, Effect, Random, Schedule } from "effect"
 
 export interface Backoff {
   /** The first delay. */
@@ -31,3 +31,12 @@ export const delay = (backoff: Backoff, earlier: number): Effect.Effect<Duration
   const millis = first === 0 ? 0 : Math.min(first * multiplier ** earlier, Duration.toMillis(max))
   return Effect.map(Random.next, (drawn) => Duration.millis(millis * (1 + jitter * (2 * drawn - 1))))
 }
+
+/** The same as one of Effect's schedules: it never ends, and gives how many delays it has made. */
+export const schedule = (backoff: Backoff): Schedule.Schedule<number> =>
+  Schedule.fromStep(
+    Effect.sync(() => {
+      let earlier = 0
+      return () => Effect.map(delay(backoff, earlier++), (made): [number, Duration.Duration] => [earlier, made])
+    }),
+  )

@@ -8,11 +8,13 @@ import * as Deadline from "./deadline.ts"
 import { RpcError } from "./error.ts"
 import { aroundStream, type Layered, none, unlayered } from "./interceptor.ts"
 import * as Metadata from "./metadata.ts"
+import { replay } from "./replay.ts"
 import { respond, respondStream, type Service, unimplemented } from "./service.ts"
 
 /**
  * What carries a call: a connection, or a service in the same process. It obeys the call's metadata and deadline, ends
- * the call when it is interrupted, and fills `call.response` as metadata arrives.
+ * the call when it is interrupted, and fills `call.response` as metadata arrives: it is `committed` when the server has
+ * begun to answer with more than an error.
  */
 export interface Connector {
   readonly unary: (call: CallInfo, request: unknown, options: Layered) => Effect.Effect<unknown, RpcError>
@@ -27,12 +29,21 @@ export interface Connector {
 
 export interface Channel extends Layered, Pipeable.Pipeable {
   readonly connector: Connector
+  /** How many bytes of a stream's requests are kept for another attempt of the call; 0, the default, for none. */
+  readonly replayBytes: (method: Method) => number
 }
 
 /** Puts something around a channel. The order in `pipe` is the order outward. */
 export type ChannelLayer = (channel: Channel) => Channel
 
-export const fromConnector = (connector: Connector): Channel => ({ ...unlayered, ...Pipeable.Prototype, connector })
+const keepNone = (): number => 0
+
+export const fromConnector = (connector: Connector): Channel => ({
+  ...unlayered,
+  ...Pipeable.Prototype,
+  connector,
+  replayBytes: keepNone,
+})
 
 /** Begins a call: what it inherits is read when it runs, not when it was written down. */
 export const begin = (method: Method): Effect.Effect<CallInfo> =>
@@ -65,8 +76,20 @@ export const runStream = (
   channel: Channel,
   started: CallInfo,
   requests: Stream.Stream<unknown, RpcError>,
-): Stream.Stream<unknown, RpcError> =>
-  aroundStream(carry(channel, started), started, (inner) => channel.connector.stream(inner, requests, channel))
+): Stream.Stream<unknown, RpcError> => {
+  const maxBytes = channel.replayBytes(started.method)
+  const around = carry(channel, started)
+  if (maxBytes === 0) {
+    return aroundStream(around, started, (inner) => channel.connector.stream(inner, requests, channel))
+  }
+  return Stream.unwrap(
+    Effect.map(replay(requests, started.method.sizeOf, maxBytes), (attempt) =>
+      aroundStream(around, started, (inner) =>
+        attempt(inner.response, (replayed) => channel.connector.stream(inner, replayed, channel)),
+      ),
+    ),
+  )
+}
 
 /** Makes a unary call. */
 export const callUnary = (channel: Channel, method: Method, request: unknown): Effect.Effect<unknown, RpcError> =>
@@ -100,14 +123,22 @@ export const only = <R>(
         ),
   )
 
-// As over a wire, the client finds in an error all metadata that was sent.
+// As over a wire, the client finds in an error all metadata that was sent; a header commits, an error alone doesn't.
 const received =
   ({ response }: CallInfo) =>
   (error: RpcError): RpcError => {
     const { header, trailer } = response
+    if (header.length > 0) response.committed = true
     if (header.length === 0 && trailer.length === 0) return error
     const { code, message, details, metadata, cause } = error
     return new RpcError({ code, message, details, header, metadata: Metadata.concat(trailer, metadata), cause })
+  }
+
+const committing =
+  ({ response }: CallInfo) =>
+  <A>(answers: A): A => {
+    response.committed = true
+    return answers
   }
 
 /**
@@ -121,9 +152,15 @@ const received =
 export const inMemory = <D, R>(service: Service<D, R>): Effect.Effect<Channel, never, Exclude<R, Call>> =>
   Effect.map(Effect.context<Exclude<R, Call>>(), (context) => {
     const one = (call: CallInfo, program: Effect.Effect<unknown, RpcError, R>) =>
-      Effect.mapError(Effect.provideContext(respond(service, call, program), context), received(call))
+      Effect.provideContext(respond(service, call, program), context).pipe(
+        Effect.map(committing(call)),
+        Effect.mapError(received(call)),
+      )
     const many = (call: CallInfo, program: Stream.Stream<unknown, RpcError, R>) =>
-      Stream.mapError(Stream.provideContext(respondStream(service, call, program), context), received(call))
+      Stream.provideContext(respondStream(service, call, program), context).pipe(
+        Stream.mapArray(committing(call)),
+        Stream.mapError(received(call)),
+      )
     const unserved = (call: CallInfo) => Effect.fail(unimplemented(path(call.method)))
     return fromConnector({
       connectivity: always("ready"),

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
-import { Duration, Effect, Random } from "effect"
+import { Duration, Effect, Random, Schedule } from "effect"
 import fc from "fast-check"
-import { type Backoff, connection, delay } from "../../../src/core/rpc/backoff.ts"
+import { type Backoff, connection, delay, schedule } from "../../../src/core/rpc/backoff.ts"
 import { test } from "../../effect.ts"
 import { property } from "../support.ts"
 
@@ -65,4 +65,24 @@ test("the same seed gives the same delays", () =>
     const [first, second] = yield* Effect.all([Random.withSeed(drawn, "a"), Random.withSeed(drawn, "a")])
     assert.deepEqual(first, second)
     assert.notEqual(first[0], first[1])
+  }))
+
+test("as a schedule it gives the same delays, and begins anew each time it is begun", () =>
+  Effect.gen(function* () {
+    const made = schedule({ initial: "100 millis", multiplier: 2, max: "300 millis", jitter: 0 })
+    for (let begun = 0; begun < 2; begun++) {
+      const step = yield* Schedule.toStep(made)
+      const steps = yield* Effect.replicateEffect(
+        Effect.suspend(() => step(0, undefined)),
+        3,
+      )
+      assert.deepEqual(
+        steps.map(([count, delay]) => [count, Duration.toMillis(delay)]),
+        [
+          [1, 100],
+          [2, 200],
+          [3, 300],
+        ],
+      )
+    }
   }))
