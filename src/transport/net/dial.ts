@@ -17,16 +17,34 @@ export interface DialOptions {
   readonly timeout: Duration.Input
 }
 
+const closes =
+  "it closes the connection at once: check that it speaks HTTP/2, and TLS if the address begins with https: and only then"
+const untrusted = "its certificate is of no authority that is trusted here: give the one that signed it as tls.ca"
+const nameless = "it asks for a certificate of the client's own: give one as tls.cert and tls.key"
+
 // What the runtimes call what goes wrong most often, and what a person can do about it.
 const reasons: Partial<Record<string, string>> = {
   ECONNREFUSED: "nothing listens there: check the address, and that the server runs",
-  ECONNRESET: "it closes the connection at once",
+  ECONNRESET: closes,
   EHOSTUNREACH: "there is no way to that host",
   ENETUNREACH: "there is no way to that network",
   ENOENT: "there is no such socket: check the path, and that the server runs",
   ENOTFOUND: "there is no such host name: check its spelling",
   EAI_AGAIN: "the host name can't be looked up now",
   ETIMEDOUT: "it doesn't answer",
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: untrusted,
+  UNABLE_TO_GET_ISSUER_CERT: untrusted,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: untrusted,
+  SELF_SIGNED_CERT_IN_CHAIN: untrusted,
+  DEPTH_ZERO_SELF_SIGNED_CERT: untrusted,
+  ERR_TLS_CERT_ALTNAME_INVALID:
+    "its certificate is for other names: check the address, or give the name as tls.serverName",
+  CERT_HAS_EXPIRED: "its certificate has expired",
+  CERT_NOT_YET_VALID: "its certificate isn't valid yet: check the clocks of both machines",
+  ERR_SSL_WRONG_VERSION_NUMBER: "it speaks no TLS: give an address that begins with http:",
+  // Bun's name for it, and that of the others.
+  ERR_SSL_TLSV1_ALERT_CERTIFICATE_REQUIRED: nameless,
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: nameless,
 }
 
 const codeOf = (error: Error): string => ("code" in error && typeof error.code === "string" ? error.code : "")
@@ -51,6 +69,9 @@ export const dial = (
     let why: RpcError | undefined
     socket.once("error", (error) => {
       why ??= failed(because(error), error)
+    })
+    socket.once("close", () => {
+      if (session.lost === undefined) why ??= failed(closes)
     })
     const session = new ClientSession(socket, target.origin, times, limits, {
       ready: (ready) => resume(Effect.succeed(ready)),
