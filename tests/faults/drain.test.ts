@@ -1,11 +1,12 @@
 import assert from "node:assert/strict"
 import { describe } from "node:test"
-import { Effect, Fiber } from "effect"
+import { Deferred, Effect, Fiber, Stream } from "effect"
 import { metadata } from "../../src/core/layers/metadata.ts"
 import { type ConnectOptions, connect } from "../../src/transport/channel.ts"
 import * as Client from "../../src/transport/client.ts"
 import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
 import { test } from "../effect.ts"
+import { dial } from "../transport/support.ts"
 import { network } from "./network.ts"
 import { type Counting, counting, eager, identified, over, tally } from "./support.ts"
 
@@ -78,5 +79,24 @@ describe("a server that drains in a burst of calls", () => {
     Effect.gen(function* () {
       const first = yield* counting()
       yield* burst(first, counting({ port: first.port }), [first.url], { waitForReady: true })
+    }))
+
+  test("and with the last answer closes no connection before all of it has arrived", () =>
+    Effect.gen(function* () {
+      const server = yield* counting()
+      const client = yield* dial(server)
+      const begun = yield* Deferred.make<void>()
+      // While it takes them the client opens windows, to the last.
+      const points = Stream.tap(client.calcRange({ first: 1, last: 100_000 }), () => Deferred.succeed(begun, undefined))
+      const reading = yield* Effect.forkChild(
+        Effect.all(
+          Array.from({ length: 4 }, () => Stream.runCount(points)),
+          { concurrency: "unbounded" },
+        ),
+      )
+      yield* Deferred.await(begun)
+      yield* server.drain
+      assert.deepEqual(yield* Fiber.join(reading), [100_000, 100_000, 100_000, 100_000])
+      yield* server.ran
     }))
 })

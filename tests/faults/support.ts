@@ -2,7 +2,7 @@
  * What the tests of faults share: servers that are processes, and calls that can be told apart.
  */
 import assert from "node:assert/strict"
-import { Effect, Random, type Scope } from "effect"
+import { Cause, Effect, Random, type Scope } from "effect"
 import { intercept } from "../../src/core/layers/intercept.ts"
 import * as Backoff from "../../src/core/rpc/backoff.ts"
 import type { ServeOptions } from "../../src/transport/server.ts"
@@ -87,6 +87,6 @@ export const testWithSeed = <E>(name: string, body: () => Effect.Effect<void, E,
     const seed = process.env.SEED ?? `${Math.random()}`
     return body().pipe(
       Random.withSeed(seed),
-      Effect.tapCause(() => Effect.sync(() => process.stderr.write(`${name}: SEED=${seed}\n`))),
+      Effect.catchCause((cause) => Effect.die(new Error(`it fails with SEED=${seed}`, { cause: Cause.squash(cause) }))),
     )
   })
