@@ -18,6 +18,9 @@ export interface DialOptions {
   readonly timeout: Duration.Input
 }
 
+const untrusted = "its certificate is of no authority that is trusted here: give the one that signed it as tls.ca"
+const nameless = "it asks for a certificate of the client's own: give one as tls.cert and tls.key"
+
 // What the runtimes call what goes wrong most often, and what a person can do about it.
 const reasons: Partial<Record<string, string>> = {
   ECONNREFUSED: "nothing listens there: check the address, and that the server runs",
@@ -27,6 +30,19 @@ const reasons: Partial<Record<string, string>> = {
   ENOTFOUND: "there is no such host name: check its spelling",
   EAI_AGAIN: "the host name can't be looked up now",
   ETIMEDOUT: "it doesn't answer",
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: untrusted,
+  UNABLE_TO_GET_ISSUER_CERT: untrusted,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: untrusted,
+  SELF_SIGNED_CERT_IN_CHAIN: untrusted,
+  DEPTH_ZERO_SELF_SIGNED_CERT: untrusted,
+  ERR_TLS_CERT_ALTNAME_INVALID:
+    "its certificate is for other names: check the address, or give the name as tls.serverName",
+  CERT_HAS_EXPIRED: "its certificate has expired",
+  CERT_NOT_YET_VALID: "its certificate isn't valid yet: check the clocks of both machines",
+  ERR_SSL_WRONG_VERSION_NUMBER: "it speaks no TLS: give an address that begins with http:",
+  // Bun's name for it, and that of the others.
+  ERR_SSL_TLSV1_ALERT_CERTIFICATE_REQUIRED: nameless,
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: nameless,
 }
 
 const codeOf = (error: Error): string => ("code" in error && typeof error.code === "string" ? error.code : "")

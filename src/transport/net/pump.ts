@@ -23,11 +23,14 @@ export interface PumpOptions<T> {
    * has a budget.
    */
   readonly role: "server" | "client"
-  /** How long the peer may take for the last bytes, which are few, before it is cut off: in milliseconds. */
+  /** How long the peer may take for the last bytes, and to close its side, before it is cut off: in milliseconds. */
   readonly linger: number
   /** What was to be done in this turn is done, and what there was to send is sent as far as it goes. */
   readonly flushed?: () => void
 }
+
+// What a peer that says nothing has to close its side once all is sent: grpc-go's servers wait as long.
+const partingMillis = 1000
 
 // A callback costs more than it saves for what is short.
 const callbackFrom = 32_768
@@ -48,6 +51,7 @@ export class Pump<T> {
   private writable = true
   private ending = false
   private cut: NodeJS.Timeout | undefined
+  private quiet: NodeJS.Timeout | undefined
 
   constructor({ socket, connection, role, linger, flushed }: PumpOptions<T>) {
     this.socket = socket
@@ -59,6 +63,7 @@ export class Pump<T> {
     socket.on("drain", () => this.resume())
     socket.once("close", () => {
       clearTimeout(this.cut)
+      clearTimeout(this.quiet)
       this.connection.abandon()
     })
   }
@@ -70,7 +75,10 @@ export class Pump<T> {
 
   /** Takes in what was read from the socket. */
   receive(chunk: Uint8Array): void {
-    if (this.ending) return
+    if (this.ending) {
+      this.quiet?.refresh()
+      return
+    }
     this.heardAt = performance.now()
     this.connection.receive(chunk)
     this.flush()
@@ -112,10 +120,18 @@ export class Pump<T> {
   }
 
   private end(): void {
+    const { socket } = this
     this.ending = true
-    this.socket.destroySoon()
+    // The other side closes first, or is given up. A socket that is closed here while the peer still sends, as it does to
+    // open windows, is reset, and what the peer hasn't read of the last answers is lost (RFC 9112, section 9.6).
+    socket.end(() => {
+      if (socket.destroyed) return
+      this.quiet = setTimeout(() => socket.destroy(), Math.min(partingMillis, this.linger))
+      this.quiet.unref()
+    })
+    socket.resume()
     // Not the socket's own timeout: Bun's doesn't come any more once a socket is ending.
-    this.cut = setTimeout(() => this.socket.destroy(), this.linger)
+    this.cut = setTimeout(() => socket.destroy(), this.linger)
     this.cut.unref()
   }
 }

@@ -637,7 +637,12 @@ describe("ten thousand calls, some of them interrupted, some refused", () => {
       const server = yield* scripted([3, 50])
       const line = yield* lineTo(server.url, 1)
       const clock = yield* Clock.Clock
-      const connector = new GrpcClient(line, { waitForReady: false, clock, connectivity: line.connectivity })
+      const connector = new GrpcClient(line, {
+        codec: "proto",
+        waitForReady: false,
+        clock,
+        connectivity: line.connectivity,
+      })
       const client = Client.make(PiCalculator, fromConnector(connector))
       const serving = Effect.gen(function* () {
         const peer = yield* server.accept

@@ -211,6 +211,7 @@ describe("a connection whose stream identifiers are used up", () => {
         maxConnections: 1,
       })
       const connector = new GrpcClient(line, {
+        codec: "proto",
         waitForReady: false,
         clock: yield* Effect.clockWith(Effect.succeed),
         connectivity: line.connectivity,
