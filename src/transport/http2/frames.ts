@@ -45,7 +45,7 @@ export const errorCode = {
 export type ErrorCode = (typeof errorCode)[keyof typeof errorCode]
 
 const errorNames: ReadonlyMap<number, string> = new Map(
-  Object.entries(errorCode).map(([name, code]) => [code, name.replace(/[A-Z]/g, "_$&").toUpperCase()]),
+  Object.entries(errorCode).map(([name, code]) => [code, name.replace(/[A-Z1]/g, "_$&").toUpperCase()]),
 )
 
 /** What the RFC calls an error code, for a person to read: `ENHANCE_YOUR_CALM`. */

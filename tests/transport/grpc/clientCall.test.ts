@@ -385,6 +385,28 @@ describe("a call whose server goes away before it has taken it", () => {
       assert.equal((yield* Fiber.join(call)).count, 6)
     }))
 
+  test("sends again what still waited for the window, too", () =>
+    Effect.gen(function* () {
+      const server = yield* scripted()
+      const client = yield* dial(server)
+      const many = Stream.map(Stream.rechunk(Stream.range(1, 30), 1), (n) => padded(create(PiRequestSchema, { n })))
+      const call = yield* Effect.forkChild(client.summarize(many))
+      const peer = yield* server.accept
+      const { id } = yield* peer.request()
+      const begun = yield* bodyOfLength(peer, id, 65_535)
+      peer.say(goaway(0))
+      const other = yield* server.accept
+      const { id: otherId } = yield* other.request()
+      assert.deepEqual(yield* bodyOfLength(other, otherId, 65_535), begun)
+      other.say(windowUpdate(0, 1_000_000), windowUpdate(otherId, 1_000_000))
+      yield* other.ended(otherId)
+      const all = Array.from({ length: 30 }, (_, i) => padded(create(PiRequestSchema, { n: i + 1 })))
+      const bodies = all.map((one) => envelope(toBinary(PiRequestSchema, one)))
+      assert.deepEqual(other.body(otherId), Buffer.concat(bodies))
+      other.say(answer(otherId, summary(30)))
+      assert.equal((yield* Fiber.join(call)).count, 30)
+    }))
+
   test("fails if the server has begun to answer", () =>
     Effect.gen(function* () {
       const { server, call, peer, id } = yield* begun()

@@ -285,9 +285,74 @@ describe("a client", () => {
       while (client.open(requestFields, opened) !== undefined) opened++
       return opened
     }
+    assert.equal(client.full, false)
     assert.equal(openAll(), 100)
+    assert.equal(client.full, true)
     client.receive(server.take())
+    assert.equal(client.full, false)
     assert.equal(openAll(), 2)
+    assert.equal(client.full, true)
+    const [first] = client.all()
+    if (first !== undefined) client.reset(first, errorCode.cancel)
+    assert.equal(client.full, false)
+  })
+
+  for (const [what, end] of [
+    ["the last of its data", (client, stream) => client.sendLast(stream, Buffer.alloc(100_000))],
+    [
+      "an end that waits for data",
+      (client, stream) => {
+        client.sendData(stream, Buffer.alloc(100_000))
+        client.sendEnd(stream)
+      },
+    ],
+    ["its end", (client, stream) => client.sendEnd(stream)],
+  ] as ReadonlyArray<readonly [string, (client: Connection<number>, stream: Stream<number>) => void]>) {
+    test(`sends nothing behind ${what}, whoever asks for it`, () => {
+      const client = new Connection<number>(eventsOf<number>({}), { role: "client" })
+      client.receive(settings())
+      const stream = client.open(requestFields, 0)
+      assert.ok(stream)
+      end(client, stream)
+      const more = () => {
+        assert.equal(client.sendData(stream, Buffer.from("more")), true)
+        client.sendLast(stream, Buffer.from("more"))
+        client.sendEnd(stream)
+        client.sendEnd(stream, fields({ more: "1" }))
+      }
+      more()
+      const sent: Array<Frame> = []
+      const flush = () => {
+        for (let bytes = client.take(); bytes.length > 0; bytes = client.take()) {
+          sent.push(...frames(sent.length === 0 ? bytes.subarray(24) : bytes))
+        }
+      }
+      flush()
+      client.receive(Buffer.concat([windowUpdate(0, 100_000), windowUpdate(stream.id, 100_000)]))
+      more()
+      flush()
+      const own = sent.filter(({ streamId }) => streamId === stream.id)
+      assert.equal(own.filter(({ flags, type }) => type === frameType.data && (flags & flag.endStream) !== 0).length, 1)
+      assert.equal((own.at(-1)?.flags ?? 0) & flag.endStream, flag.endStream)
+      assert.ok(!own.some(({ payload }) => payload.includes("more")))
+      // The server may answer still.
+      assert.equal(stream.closed, false)
+    })
+  }
+
+  test("tells why it fails before its streams end", () => {
+    const log: Array<string> = []
+    const client: Connection<number> = new Connection<number>(
+      eventsOf<number>({
+        failed: ({ message }) => log.push(`${message}, over: ${client.over}`),
+        reset: (stream) => log.push(`reset ${stream.id}`),
+      }),
+      { role: "client" },
+    )
+    client.receive(settings())
+    client.open(requestFields, 0)
+    client.receive(data(2, Buffer.of(1)))
+    assert.deepEqual(log, ["DATA is on an idle stream, over: true", "reset 1"])
   })
 })
 

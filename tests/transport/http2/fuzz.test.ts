@@ -94,7 +94,8 @@ const peer = (role: Role) => {
     const stream = connection.open(requestFields, i)
     if (stream === undefined) continue
     connection.sendData(stream, largeAnswer.subarray(0, 5))
-    if (i > 0) connection.sendEnd(stream)
+    if (i === 1) connection.sendEnd(stream)
+    if (i === 2) connection.sendLast(stream, largeAnswer)
   }
   return { connection, log, bodies }
 }

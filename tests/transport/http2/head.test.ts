@@ -131,6 +131,24 @@ describe("a response", () => {
   }
 })
 
+describe("the head of a response, and trailers", () => {
+  test("are the very same for the very same list, if that is frozen", () => {
+    for (const [parse, fields] of [
+      [parseResponseHead, [":status", "200"]],
+      [parseTrailers, ["grpc-status", "0"]],
+    ] as const) {
+      const frozen = Object.freeze(list(fields))
+      assert.equal(parse(frozen), parse(frozen))
+      assert.ok(Object.isFrozen(parse(frozen)))
+      const changing = list(fields)
+      assert.notEqual(parse(changing), parse(changing))
+      const wrong = Object.freeze(list(["A", "1"]))
+      malformed(parse(wrong))
+      malformed(parse(wrong))
+    }
+  })
+})
+
 describe("trailers", () => {
   test("are any fields but pseudo ones", () => {
     assert.deepEqual(parseTrailers(list(["grpc-status", "0"])), list(["grpc-status", "0"]))

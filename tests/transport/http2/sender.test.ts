@@ -25,6 +25,7 @@ const maxFrameSize = 500
 
 type Command =
   | { readonly kind: "data"; readonly stream: number; readonly size: number }
+  | { readonly kind: "last"; readonly stream: number; readonly size: number }
   | { readonly kind: "end"; readonly stream: number; readonly withTrailers: boolean }
   | { readonly kind: "forget"; readonly stream: number }
   // What the peer does; its initial window can become smaller, and then a stream's window is negative.
@@ -36,6 +37,7 @@ type Command =
 const streamIndex = fc.nat(3)
 const command: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ kind: fc.constant("data" as const), stream: streamIndex, size: fc.oneof(fc.nat(1500), fc.constant(0)) }),
+  fc.record({ kind: fc.constant("last" as const), stream: streamIndex, size: fc.oneof(fc.nat(1500), fc.constant(0)) }),
   fc.record({ kind: fc.constant("end" as const), stream: streamIndex, withTrailers: fc.boolean() }),
   fc.record({
     kind: fc.constant("openStream" as const),
@@ -115,6 +117,12 @@ describe("the sender", () => {
               model.stream,
               Uint8Array.from({ length: rest.size }, () => model.written++ & 0xff),
             )
+          } else if (kind === "last" && "size" in rest) {
+            model.asked = true
+            const bytes = Uint8Array.from({ length: rest.size }, () => model.written++ & 0xff)
+            sender.last(model.stream, bytes, () => {
+              model.done = true
+            })
           } else if (kind === "end" && "withTrailers" in rest) {
             model.asked = true
             sender.end(model.stream, rest.withTrailers ? trailers : undefined, () => {
@@ -198,6 +206,45 @@ describe("the sender", () => {
     for (const stream of [goesOn, ends]) stream.send.open(15)
     flush(sender)
     assert.deepEqual(drained, [1])
+  })
+
+  test("ends a stream with the last of its data, in the same frame where that fits, and once in any case", () => {
+    let ended = 0
+    const last = (window: number, size: number) => {
+      const sender = new Sender<never>(64_000, () => {})
+      const stream = new Stream<never>(1, window, 0)
+      ended = 0
+      sender.last(stream, new Uint8Array(size), () => ended++)
+      const before = [flush(sender), ended] as const
+      stream.send.open(1_000_000)
+      return { before, after: [flush(sender), ended] as const }
+    }
+    const shape = ([all, count]: readonly [ReadonlyArray<Frame>, number]) => [
+      all.map(({ flags, payload }) => [flags, payload.length]),
+      count,
+    ]
+    const fits = last(100, 100)
+    assert.deepEqual(
+      [shape(fits.before), shape(fits.after)],
+      [
+        [[[flag.endStream, 100]], 1],
+        [[], 1],
+      ],
+    )
+    const empty = last(0, 0)
+    assert.deepEqual(shape(empty.before), [[[flag.endStream, 0]], 1])
+    const waits = last(30, 100)
+    assert.deepEqual(shape(waits.before), [[[0, 30]], 0])
+    const [rest, count] = waits.after
+    assert.equal(count, 1)
+    assert.equal(
+      rest.reduce((sum, { payload }) => sum + payload.length, 0),
+      70,
+    )
+    assert.deepEqual(
+      rest.map(({ flags }) => flags & flag.endStream),
+      rest.map((_, i) => (i === rest.length - 1 ? flag.endStream : 0)),
+    )
   })
 
   test("cuts a header block that is longer than a frame into CONTINUATION frames, and ends the stream with the first", () => {

@@ -43,7 +43,10 @@ export class MemorySession implements Line.LineSession {
       output: () => {},
       goaway: () => this.leave(),
       room: side.room,
-      failed: () => this.leave(),
+      failed: ({ message }) => {
+        this.lost = unavailable(message)
+        this.leave()
+      },
     })
   }
 
