@@ -58,7 +58,12 @@ const someFrame = fc
 const lives = Effect.fnUntraced(function* (said: ReadonlyArray<Uint8Array>, which: number) {
   const { line, tries, sessions } = yield* memoryLine()
   const clock = yield* Clock.Clock
-  const connector = new GrpcClient(line, { waitForReady: false, clock, connectivity: line.connectivity })
+  const connector = new GrpcClient(line, {
+    codec: "proto",
+    waitForReady: false,
+    clock,
+    connectivity: line.connectivity,
+  })
   const client = Client.make(PiCalculator, fromConnector(connector))
   const requests = Stream.make({ n: 1 }, { n: 2 })
   const calls: ReadonlyArray<Effect.Effect<unknown, RpcError>> = [

@@ -92,7 +92,7 @@ describe("a channel to an https: address", () => {
       const { port } = yield* secure
       const url = `https://127.0.0.1:${port}`
       yield* answer(url, { tls: { ca, serverName: "server.example" } })
-      says(yield* refused(url, { tls: { ca, serverName: "other.example" } }), /certificate.*other\.example/)
+      says(yield* refused(url, { tls: { ca, serverName: "other.example" } }), /its certificate is for other names/)
     }))
 
   test("shows its certificate to a server that asks for one", () =>
@@ -104,7 +104,7 @@ describe("a channel to an https: address", () => {
       const { port } = yield* start(service, { tls: { ...identity, clientCa: ca } })
       yield* answer(`https://localhost:${port}`, { tls: { ca, ...client } })
       assert.equal(peers[0]?.identity?.subject, "client")
-      says(yield* refused(`https://localhost:${port}`, { tls: { ca } }), /certificate_?required/i)
+      says(yield* refused(`https://localhost:${port}`, { tls: { ca } }), /it asks for a certificate of the client/)
       assert.equal(peers.length, 1)
     }))
 
