@@ -33,9 +33,16 @@ const codeOf = (error: Error): string => ("code" in error && typeof error.code =
 
 const noHttp2 = "it speaks no HTTP/2 over TLS (it doesn't agree on h2 by ALPN)"
 
+// Alerts of TLS, which each runtime writes in its own way.
+const alerts: ReadonlyArray<readonly [RegExp, string]> = [
+  [/no[_ ]?application[_ ]?protocol/i, noHttp2],
+  [/certificate[_ ]?required/i, "it asks for a certificate: give tls.cert and tls.key"],
+]
+
 const because = (error: Error): string =>
   reasons[codeOf(error)] ??
-  (/no_?application_?protocol/i.test(error.message) ? noHttp2 : error.message || codeOf(error))
+  alerts.find(([pattern]) => pattern.test(error.message))?.[1] ??
+  (error.message || codeOf(error))
 
 /** Why a connection has ended before the server's preface. */
 const endedEarly = ({ tls: secure }: Target, cause: unknown): string => {
