@@ -1,20 +1,26 @@
 /**
  * What the commands that call a server have in common: their flags, and the client that the flags describe.
  */
-import { Console, Effect, identity, type Option, Result } from "effect"
+import { Console, Effect, Exit, identity, Option, Result, Schedule, Stream } from "effect"
 import { CliError, Flag } from "effect/cli"
 import { deadline } from "../core/layers/deadline.ts"
 import { type CallLayer, intercept } from "../core/layers/intercept.ts"
 import { metadata } from "../core/layers/metadata.ts"
+import { retry } from "../core/layers/retry.ts"
+import { serviceConfig } from "../core/layers/serviceConfig.ts"
+import * as Backoff from "../core/rpc/backoff.ts"
 import { path } from "../core/rpc/call.ts"
 import { RpcError } from "../core/rpc/error.ts"
 import * as Metadata from "../core/rpc/metadata.ts"
+import * as ServiceConfig from "../core/rpc/serviceConfig.ts"
 import { type Channel, connect, protocols } from "../transport/channel.ts"
 import * as Client from "../transport/client.ts"
 import { PiCalculator } from "../transport/gen/pi_pb.ts"
 import { compression, encodings } from "../transport/layers/compression.ts"
 import { durationFlag } from "./duration.ts"
-import { metadataLines } from "./failure.ts"
+import { metadataLines, UsageError } from "./failure.ts"
+import { readFile } from "./file.ts"
+import { type ClientTlsFlags, clientTlsFlags, readClientTls } from "./tls.ts"
 import { when } from "./when.ts"
 
 const header = Flag.String("header").pipe(
@@ -37,6 +43,10 @@ const header = Flag.String("header").pipe(
   Flag.map((headers) => headers.flat()),
 )
 
+// Together they come through the restart of a server: the waits before the last attempt add up to 11 seconds.
+const usualAttempts = 8
+const backoff = Backoff.schedule({ initial: "100 millis", multiplier: 2, max: "5 seconds", jitter: 0.2 })
+
 export const clientFlags = {
   address: Flag.String("address").pipe(
     Flag.withDescription("Where the server is"),
@@ -56,37 +66,61 @@ export const clientFlags = {
     encodings.map(({ name }) => name),
   ).pipe(Flag.withDescription("Compress requests, and accept compressed answers"), Flag.optional),
   header,
+  attempts: Flag.Int("attempts").pipe(
+    Flag.withDescription(
+      `How often to try a call that may be repeated while the server is unavailable; 1 for once only (default: ${usualAttempts}, or what --service-config says)`,
+    ),
+    Flag.filter(
+      (attempts) => attempts >= 1 && attempts <= 100,
+      (attempts) => `Expected a number from 1 to 100, not ${attempts}`,
+    ),
+    Flag.optional,
+  ),
+  waitForReady: Flag.Boolean("wait-for-ready").pipe(
+    Flag.withDescription("Wait for a server that can't be reached, as long as the deadline allows"),
+    Flag.withDefault(false),
+  ),
+  serviceConfig: Flag.String("service-config").pipe(
+    Flag.withMetavar("file"),
+    Flag.withDescription("Call as this service config says: gRPC's, in JSON"),
+    Flag.optional,
+  ),
+  ...clientTlsFlags,
   verbose: Flag.Boolean("verbose").pipe(
     Flag.withAlias("v"),
-    Flag.withDescription("Show metadata, sent and received, on standard error"),
+    Flag.withDescription(
+      "Show each attempt of a call, with what is sent and received beside its messages, on standard error",
+    ),
     Flag.withDefault(false),
   ),
 } as const
 
-export interface ClientOptions {
+export interface ClientOptions extends ClientTlsFlags {
   readonly address: string
   readonly protocol: (typeof protocols)[number]
   readonly deadline: Option.Option<Parameters<typeof deadline>[0]>
   readonly compress: Option.Option<string>
   readonly header: Metadata.Metadata
+  readonly attempts: Option.Option<number>
+  readonly waitForReady: boolean
+  readonly serviceConfig: Option.Option<string>
   readonly verbose: boolean
 }
 
 const say = (lines: ReadonlyArray<string>) => Effect.forEach(lines, (line) => Console.error(line), { discard: true })
 
-/** Prints what goes and comes beside the messages of each call. */
+/** Prints what goes and comes beside the messages of each attempt. */
 const verbosely: CallLayer = intercept((call, next) =>
   Effect.andThen(
     say([path(call.method), ...metadataLines(call.metadata)].map((line) => `> ${line}`)),
-    Effect.ensuring(
-      next(call),
-      Effect.suspend(() =>
-        say([
-          ...metadataLines(call.response.header).map((line) => `< ${line}`),
-          ...metadataLines(call.response.trailer).map((line) => `< ${line} (trailer)`),
-        ]),
-      ),
-    ),
+    Effect.onExit(next(call), (exit) => {
+      const error = Option.getOrUndefined(Exit.findErrorOption(exit))
+      return say([
+        ...metadataLines(call.response.header).map((line) => `< ${line}`),
+        ...metadataLines(call.response.trailer).map((line) => `< ${line} (trailer)`),
+        ...(error === undefined ? [] : [`< ${error.code}: ${error.message}`]),
+      ])
+    }),
   ),
 )
 
@@ -103,14 +137,35 @@ const hintAt = (address: string): CallLayer =>
     ),
   )
 
+const readServiceConfig = Effect.fnUntraced(function* (path: string) {
+  const text = yield* readFile("--service-config", path)
+  return yield* Effect.mapError(
+    Effect.fromResult(ServiceConfig.parse(text)),
+    ({ message }) => new UsageError({ message: `--service-config ${path}: ${message}` }),
+  )
+})
+
+/** A layer that tries again, if the server has ever been there: nobody wants to wait for a wrong address. */
+const persevering = Effect.fnUntraced(function* ({ connector }: Channel, maxAttempts: number) {
+  const { changes } = connector.connectivity
+  const reached = yield* Effect.forkScoped(Stream.runHead(Stream.filter(changes, (state) => state === "ready")))
+  const schedule = Schedule.while(backoff, () => Effect.sync(() => reached.pollUnsafe() !== undefined))
+  return retry({ maxAttempts, schedule })
+})
+
 const channel = Effect.fnUntraced(function* (options: ClientOptions) {
-  const { address, protocol } = options
-  const opened: Channel = yield* connect(address, { protocol })
+  const { address, protocol, waitForReady } = options
+  const tls = yield* readClientTls(options)
+  const config = yield* Effect.transposeOption(Option.map(options.serviceConfig, readServiceConfig))
+  const attempts = Option.getOrElse(options.attempts, () => (Option.isSome(config) ? 1 : usualAttempts))
+  const opened: Channel = yield* connect(address, { protocol, waitForReady, ...(tls && { tls }) })
   // Compressed even when small: who asks for it on the command line wants to see it.
   const preferred = (name: string) => encodings.toSorted((a) => (a.name === name ? -1 : 0))
   return opened.pipe(
     // Innermost, so that it sees all that is sent.
     options.verbose ? verbosely : identity,
+    attempts === 1 ? identity : yield* persevering(opened, attempts),
+    Option.isSome(config) ? serviceConfig(config.value) : identity,
     hintAt(address),
     when(options.deadline, deadline),
     when(options.compress, (name) => compression(preferred(name), { minBytes: 0 })),

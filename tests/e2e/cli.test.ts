@@ -11,9 +11,12 @@ import { serve } from "../../src/transport/server.ts"
 import * as Service from "../../src/transport/service.ts"
 import { test } from "../effect.ts"
 import { isPing, ofType, peer } from "../transport/net/support.ts"
-import { basel, certificates, file, served, start } from "./command.ts"
+import { basel, certificates, configs, file, running, served, start } from "./command.ts"
 
 const pi3 = "pi(1) = 2.82842712474619\npi(2) = 2.9814239699997196\npi(3) = 3.0346151137976114\n"
+
+const pem = (name: string) => `${certificates}/${name}`
+const tls = ["--cert", pem("server.pem"), "--key", pem("server.key")]
 
 test("every command explains itself, with an example", () =>
   Effect.forEach(
@@ -194,6 +197,108 @@ test("a server that isn't there is said to be so, with how to start one", () =>
     assert.match(stderr, /^unavailable: .*\n {2}looked for a server at http:\/\/127.0.0.1:1: start one with "bun run/)
   }))
 
+test("--wait-for-ready waits for a server as long as the deadline allows", () =>
+  Effect.gen(function* () {
+    const gone = yield* served()
+    gone.signal("SIGKILL")
+    yield* Effect.promise(() => gone.finished)
+    const call = ["calc", "999", "--wait-for-ready", "--address", gone.url]
+    const late = yield* basel([...call, "--deadline", "100ms"])
+    assert.deepEqual([late.code, late.stdout], [1, ""])
+    assert.match(late.stderr, /^deadline_exceeded: /)
+    const waiting = yield* Effect.forkChild(basel(call))
+    yield* served("--port", new URL(gone.url).port)
+    assert.equal((yield* Fiber.join(waiting)).stdout, "pi(999) = 3.1412740089419966\n")
+  }))
+
+test("calc comes through a server that is killed and started again, with all of its lines in order", () =>
+  Effect.gen(function* () {
+    const first = yield* served()
+    const last = 20_000
+    const args = ["calc", `1..${last}`, "--concurrency", "64", "--address", first.url]
+    const calc = yield* running(file("src/main.ts", ...args))
+    // It is in the middle of its calls.
+    yield* Effect.promise(() => calc.said(/^pi\(100\) /m))
+    first.signal("SIGKILL")
+    yield* Effect.promise(() => first.finished)
+    yield* served("--port", new URL(first.url).port)
+    const { code, stdout, stderr } = yield* Effect.promise(() => calc.finished)
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: "" })
+    const numbers = Array.from(stdout.matchAll(/^pi\((\d+)\) = 3\.|^pi\((\d+)\) = 2\./gm), ([, n, small]) =>
+      Number(n ?? small),
+    )
+    assert.deepEqual(
+      numbers,
+      Array.from({ length: last }, (_, i) => i + 1),
+    )
+  }))
+
+test("-v shows each attempt, and --attempts how many there are", () =>
+  Effect.gen(function* () {
+    let served = 0
+    const service = Service.partial(PiCalculator, {
+      calc: () =>
+        Effect.suspend(() =>
+          ++served % 3 === 0
+            ? Effect.succeed({ value: 1 })
+            : Effect.fail(new RpcError({ code: "unavailable", message: "busy", metadata: [["x-load", "9"]] })),
+        ),
+    })
+    const { url } = yield* serve(service, { port: 0 })
+    const patient = yield* basel(["calc", "1", "-v", "--address", url])
+    assert.equal(patient.stdout, "pi(1) = 1\n")
+    const attempt = "> /pi.PiCalculator/Calc\n"
+    const busy = "< x-load: 9 (trailer)\n< unavailable: busy\n"
+    const previous = (n: number) => `> grpc-previous-rpc-attempts: ${n}\n`
+    assert.equal(patient.stderr, `${attempt}${busy}${attempt}${previous(1)}${busy}${attempt}${previous(2)}`)
+    const once = yield* basel(["calc", "1", "--attempts", "1", "--address", url])
+    assert.deepEqual([once.code, served], [1, 4])
+  }))
+
+test("--service-config calls as it says, and is told what is wrong with it", () =>
+  Effect.gen(function* () {
+    let served = 0
+    const busy = new RpcError({ code: "aborted", message: "busy" })
+    const service = Service.partial(PiCalculator, {
+      calc: () => Effect.suspend(() => (++served < 3 ? Effect.fail(busy) : Effect.succeed({ value: 1 }))),
+    })
+    const { url } = yield* serve(service, { port: 0 })
+    const config = (name: string) => ["calc", "1", "--address", url, "--service-config", `${configs}/${name}`]
+    const { stdout } = yield* basel(config("retryAborted.json"))
+    assert.deepEqual([stdout, served], ["pi(1) = 1\n", 3])
+    for (const [name, expected] of [
+      ["none.json", /^--service-config \S+none.json: there is no such file/],
+      ["wrong.json", /^--service-config \S+wrong.json: .*maxAttempts/],
+    ] as const) {
+      const { code, stderr } = yield* basel(config(name))
+      assert.equal(code, 2)
+      assert.match(stderr, expected)
+    }
+  }))
+
+test("--ca, --cert and --key call a server over TLS that asks for a certificate", () =>
+  Effect.gen(function* () {
+    const { url } = yield* served(...tls, "--client-ca", pem("ca.pem"))
+    const call = ["calc", "999", "--address", url, "--ca", pem("server.pem")]
+    const known = yield* basel([...call, "--cert", pem("client.pem"), "--key", pem("client.key")])
+    assert.deepEqual([known.stdout, known.stderr], ["pi(999) = 3.1412740089419966\n", ""])
+    const unknown = yield* basel(call)
+    assert.equal(unknown.code, 1)
+    assert.match(unknown.stderr, /^unavailable: .*certificate/)
+    const distrusted = yield* basel(["calc", "999", "--address", url])
+    assert.match(distrusted.stderr, /^unavailable: .*its certificate/)
+    for (const [args, expected] of [
+      [["--cert", pem("client.pem")], /^--cert needs --key: /],
+      [["--ca", pem("none.pem")], /^--ca \S+none.pem: there is no such file/],
+      [["--ca", pem("client.key")], /^--ca \S+client.key is no certificate: give/],
+      [["--cert", pem("client.pem"), "--key", pem("server.key")], /^--key \S+server.key is the key of another/],
+    ] as const) {
+      const { code, stderr } = yield* basel(["calc", "1", "--address", url, ...args])
+      assert.equal(code, 2)
+      assert.match(stderr, expected)
+    }
+  }))
+
 test("a port that is taken is named in one line, with exit code 1", () =>
   Effect.gen(function* () {
     const { url } = yield* served()
@@ -202,9 +307,6 @@ test("a port that is taken is named in one line, with exit code 1", () =>
     assert.equal(code, 1)
     assert.match(stderr, new RegExp(`^cannot listen on 127.0.0.1:${port}: another process listens there already.*\n$`))
   }))
-
-const pem = (name: string) => `${certificates}/${name}`
-const tls = ["--cert", pem("server.pem"), "--key", pem("server.key")]
 
 const run = (command: string) => Effect.promise(() => start(command).finished)
 

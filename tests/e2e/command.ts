@@ -9,9 +9,12 @@ export const root = join(import.meta.dirname, "..", "..")
 
 /** Where the tests' certificates are. */
 export const certificates = "tests/transport/certificates"
+/** Where their service configs are. */
+export const configs = "tests/e2e/configs"
 
 // Where a runtime has permissions, the command may read those and, for the threads that it starts, its own code.
-const runtime = "Deno" in globalThis ? `deno run --no-prompt --allow-net --allow-read=${certificates},src` : "bun run"
+const runtime =
+  "Deno" in globalThis ? `deno run --no-prompt --allow-net --allow-read=${certificates},${configs},src` : "bun run"
 
 // The runtimes that are dependencies of the project, before any that the machine has.
 const env = {

@@ -501,6 +501,42 @@ describe("connect", () => {
       assert.equal((yield* Effect.eventually(client.calc({ n: 999 }))).value, piClosedForm(999))
     }))
 
+  test("has calls wait for a server that isn't there yet, if it is told to", () =>
+    Effect.gen(function* () {
+      const scope = yield* ownScope
+      const { url, port } = yield* Scope.provide(start(pi), scope)
+      yield* Scope.close(scope, Exit.void)
+      const backoff = { initial: 10, multiplier: 1, max: 10, jitter: 0 }
+      for (const protocol of protocols) {
+        const channel = yield* connect(url, { backoff, protocol, waitForReady: true })
+        const call = yield* Effect.forkChild(Client.make(PiCalculator, channel).calc({ n: 999 }))
+        const { changes } = channel.connector.connectivity
+        yield* Stream.runDrain(Stream.takeUntil(changes, (state) => state === "transient_failure"))
+        assert.equal(call.pollUnsafe(), undefined)
+        const there = yield* ownScope
+        yield* Scope.provide(start(pi, { port }), there)
+        assert.equal((yield* Fiber.join(call)).value, piClosedForm(999))
+        assert.equal(yield* channel.connector.connectivity.state, "ready")
+        yield* Scope.close(there, Exit.void)
+      }
+    }))
+
+  test("takes the first of several addresses that it can reach, and the next one when that is lost", () =>
+    Effect.gen(function* () {
+      const scope = yield* ownScope
+      const first = yield* Scope.provide(start(serviceOf({ calc: () => Effect.succeed({ value: 1 }) })), scope)
+      const second = yield* start(serviceOf({ calc: () => Effect.succeed({ value: 2 }) }))
+      const gone = yield* ownScope
+      const { url: nobody } = yield* Scope.provide(start(pi), gone)
+      yield* Scope.close(gone, Exit.void)
+      const client = Client.make(PiCalculator, yield* connect([nobody, first.url, second.url]))
+      assert.equal((yield* client.calc({})).value, 1)
+      yield* Scope.close(scope, Exit.void)
+      assert.equal((yield* Effect.eventually(client.calc({}))).value, 2)
+      const error = yield* Effect.flip(Effect.scoped(connect([])))
+      assert.match(error.message, /give at least one/)
+    }))
+
   test("shares one connection among all calls, and closes it with its scope", () =>
     Effect.gen(function* () {
       const scope = yield* ownScope

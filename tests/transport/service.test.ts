@@ -20,9 +20,9 @@ describe("a service", () => {
       const methods = Array.from(pi.handlers.values(), ({ method }) => [method.name, method.kind, method.idempotency])
       assert.deepEqual(methods, [
         ["Calc", "unary", "no_side_effects"],
-        ["CalcStream", "bidi_streaming", "unknown"],
-        ["CalcRange", "server_streaming", "unknown"],
-        ["Summarize", "client_streaming", "unknown"],
+        ["CalcStream", "bidi_streaming", "no_side_effects"],
+        ["CalcRange", "server_streaming", "no_side_effects"],
+        ["Summarize", "client_streaming", "no_side_effects"],
         ["Report", "unary", "unknown"],
       ])
       assert.equal(pi.descriptor, PiCalculator)

@@ -19,7 +19,6 @@ export interface DialOptions {
 }
 
 const untrusted = "its certificate is of no authority that is trusted here: give the one that signed it as tls.ca"
-const nameless = "it asks for a certificate of the client's own: give one as tls.cert and tls.key"
 
 // What the runtimes call what goes wrong most often, and what a person can do about it.
 const reasons: Partial<Record<string, string>> = {
@@ -40,18 +39,22 @@ const reasons: Partial<Record<string, string>> = {
   CERT_HAS_EXPIRED: "its certificate has expired",
   CERT_NOT_YET_VALID: "its certificate isn't valid yet: check the clocks of both machines",
   ERR_SSL_WRONG_VERSION_NUMBER: "it speaks no TLS: give an address that begins with http:",
-  // Bun's name for it, and that of the others.
-  ERR_SSL_TLSV1_ALERT_CERTIFICATE_REQUIRED: nameless,
-  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: nameless,
 }
 
 const codeOf = (error: Error): string => ("code" in error && typeof error.code === "string" ? error.code : "")
 
 const noHttp2 = "it speaks no HTTP/2 over TLS (it doesn't agree on h2 by ALPN)"
 
+// Alerts of TLS, which each runtime writes in its own way.
+const alerts: ReadonlyArray<readonly [RegExp, string]> = [
+  [/no[_ ]?application[_ ]?protocol/i, noHttp2],
+  [/certificate[_ ]?required/i, "it asks for a certificate of the client's own: give one as tls.cert and tls.key"],
+]
+
 const because = (error: Error): string =>
   reasons[codeOf(error)] ??
-  (/no_?application_?protocol/i.test(error.message) ? noHttp2 : error.message || codeOf(error))
+  alerts.find(([pattern]) => pattern.test(`${codeOf(error)} ${error.message}`))?.[1] ??
+  (error.message || codeOf(error))
 
 /** Why a connection has ended before the server's preface. */
 const endedEarly = ({ tls: secure }: Target, cause: unknown): string => {

@@ -51,7 +51,7 @@ testEachKind("a program sees what is called, with what metadata, and no peer", (
         service: "pi.PiCalculator",
         called: name,
         calledKind: kind,
-        idempotency: kind === "unary" ? "no_side_effects" : "unknown",
+        idempotency: "no_side_effects",
       },
     )
     assert.deepEqual(call?.metadata, [["a", "1"]])

@@ -7,6 +7,7 @@ import fc from "fast-check"
 import type { RpcError } from "../../../src/core/rpc/error.ts"
 import { resetError } from "../../../src/transport/grpc/reset.ts"
 import type { Caller, Carrier, ClientStream, Opener } from "../../../src/transport/http2/client.ts"
+import { errorCode } from "../../../src/transport/http2/frames.ts"
 import { type Handlers, listen } from "../../../src/transport/net/listen.ts"
 import { property, settle } from "../../core/support.ts"
 import { test, testWithClock } from "../../effect.ts"
@@ -376,6 +377,21 @@ describe("a line", () => {
       )
       session.says(takes(3))
       assert.ok(callers.every(({ opens }) => opens.length === 1))
+    }),
+  )
+
+  testWithClock("lets nobody who comes later pass those who wait, even if there has just come to be room", () =>
+    Effect.gen(function* () {
+      const { ask, succeed } = yield* memoryLine({ maxConnections: 1 })
+      const [runs, waits] = [ask(), ask()]
+      const session = yield* succeed(1)
+      const [opened] = runs.opens
+      // Cut short here, which the line is told later.
+      if (opened !== undefined) session.connection.reset(opened[1], errorCode.cancel)
+      const late = ask()
+      assert.ok(waits.waits && late.waits)
+      session.says(takes(1))
+      assert.deepEqual([waits.opens.length, late.opens.length], [1, 0])
     }),
   )
 
