@@ -279,7 +279,7 @@ test("--service-config calls as it says, and is told what is wrong with it", () 
 test("--ca, --cert and --key call a server over TLS that asks for a certificate", () =>
   Effect.gen(function* () {
     const { url } = yield* served(...tls, "--client-ca", pem("ca.pem"))
-    const call = ["calc", "999", "--address", url, "--ca", pem("server.pem")]
+    const call = ["calc", "999", "--address", url, "--ca", pem("ca.pem")]
     const known = yield* basel([...call, "--cert", pem("client.pem"), "--key", pem("client.key")])
     assert.deepEqual([known.stdout, known.stderr], ["pi(999) = 3.1412740089419966\n", ""])
     const unknown = yield* basel(call)

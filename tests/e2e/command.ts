@@ -96,9 +96,10 @@ export const file = (path: string, ...args: ReadonlyArray<string>): string => `$
 export const basel = (args: ReadonlyArray<string>, stdin = ""): Effect.Effect<Finished> =>
   Effect.promise(() => start(file("src/main.ts", ...args), stdin).finished)
 
-/** Runs `basel serve` on a free port and gives its address. */
+/** Runs `basel serve`, on a free port unless it is told one, and gives its address. */
 export const served = Effect.fnUntraced(function* (...args: ReadonlyArray<string>) {
-  const server = yield* running(file("src/main.ts", "serve", "--port", "0", ...args))
+  const port = args.includes("--port") ? [] : ["--port", "0"]
+  const server = yield* running(file("src/main.ts", "serve", ...port, ...args))
   const [, url = ""] = yield* Effect.promise(() => server.said(/ on (https?:\S+): gRPC/))
   return { ...server, url }
 })
