@@ -19,6 +19,9 @@ export interface DialOptions {
 
 const closes =
   "it closes the connection at once: check that it speaks HTTP/2, and TLS if the address begins with https: and only then"
+// TLS 1.3 has shaken hands before the server looks at the client's certificate, and what it says of it may get lost.
+const closesLate =
+  "it closes the connection at once: it may ask for a certificate of the client's own, tls.cert and tls.key"
 const untrusted = "its certificate is of no authority that is trusted here: give the one that signed it as tls.ca"
 const nameless = "it asks for a certificate of the client's own: give one as tls.cert and tls.key"
 
@@ -26,6 +29,7 @@ const nameless = "it asks for a certificate of the client's own: give one as tls
 const reasons: Partial<Record<string, string>> = {
   ECONNREFUSED: "nothing listens there: check the address, and that the server runs",
   ECONNRESET: closes,
+  EPIPE: closes,
   EHOSTUNREACH: "there is no way to that host",
   ENETUNREACH: "there is no way to that network",
   ENOENT: "there is no such socket: check the path, and that the server runs",
@@ -49,7 +53,11 @@ const reasons: Partial<Record<string, string>> = {
 
 const codeOf = (error: Error): string => ("code" in error && typeof error.code === "string" ? error.code : "")
 
-const because = (error: Error): string => reasons[codeOf(error)] ?? (error.message || codeOf(error))
+const because = (error: Error, secured: boolean): string => {
+  const code = codeOf(error)
+  if (secured && (code === "ECONNRESET" || code === "EPIPE")) return closesLate
+  return reasons[code] ?? (error.message || code)
+}
 
 const open = ({ place, tls: secure }: Target): net.Socket => {
   if (secure === undefined) return net.connect({ ...place })
@@ -67,11 +75,12 @@ export const dial = (
   return Effect.callback<ClientSession, RpcError>((resume) => {
     const socket = open(target)
     let why: RpcError | undefined
+    let secured = false
     socket.once("error", (error) => {
-      why ??= failed(because(error), error)
+      why ??= failed(because(error, secured), error)
     })
     socket.once("close", () => {
-      if (session.lost === undefined) why ??= failed(closes)
+      if (session.lost === undefined) why ??= failed(secured ? closesLate : closes)
     })
     const session = new ClientSession(socket, target.origin, times, limits, {
       ready: (ready) => resume(Effect.succeed(ready)),
@@ -86,7 +95,10 @@ export const dial = (
       if (socket instanceof tls.TLSSocket && socket.alpnProtocol !== "h2") {
         why = failed("it speaks no HTTP/2 over TLS (it doesn't agree on h2 by ALPN)")
         socket.destroy()
-      } else session.begin()
+      } else {
+        secured = target.tls !== undefined
+        session.begin()
+      }
     })
     return Effect.sync(() => session.cut(failed("given up")))
   }).pipe(
