@@ -5,7 +5,6 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Console, Effect, Runtime } from "effect"
 import { CliConfig, CliOutput, Command, Flag, GlobalFlag } from "effect/cli"
-import packageJson from "../package.json" with { type: "json" }
 import { calc } from "./cli/calc.ts"
 import { experiment } from "./cli/experiment.ts"
 import { exitCode, explain } from "./cli/failure.ts"
@@ -14,6 +13,7 @@ import { report } from "./cli/report.ts"
 import { serve, serveByDefault } from "./cli/serve.ts"
 import { stream } from "./cli/stream.ts"
 import { summarize } from "./cli/summarize.ts"
+import { version } from "./transport/version.ts"
 
 const basel = Command.make("basel", {}, () => serveByDefault).pipe(
   Command.withDescription("The pi calculator over gRPC: without a command it serves on 127.0.0.1:8080"),
@@ -44,16 +44,16 @@ const presenter = Effect.map(
 )
 
 // The built-in one takes -v, which the commands have for verbose.
-const version = GlobalFlag.Action({
+const versionFlag = GlobalFlag.Action({
   flag: Flag.Boolean("version").pipe(Flag.withDescription("Show the version"), Flag.withDefault(false)),
-  run: (_, { command }) => Console.log(`${command.name} ${packageJson.version}`),
+  run: (_, { command }) => Console.log(`${command.name} ${version}`),
 })
 
-const main = Command.run(basel, { version: packageJson.version }).pipe(
+const main = Command.run(basel, { version }).pipe(
   Effect.provideServiceEffect(CliOutput.Presenter, presenter),
   Effect.provideService(
     CliConfig.CliConfig,
-    CliConfig.make({ builtIns: [GlobalFlag.Help, version, GlobalFlag.Completions, GlobalFlag.LogLevel] }),
+    CliConfig.make({ builtIns: [GlobalFlag.Help, versionFlag, GlobalFlag.Completions, GlobalFlag.LogLevel] }),
   ),
   Effect.provide(NodeServices.layer),
   Effect.tapCause(explain),

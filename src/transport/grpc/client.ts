@@ -5,7 +5,6 @@
  */
 import type { Registry } from "@bufbuild/protobuf"
 import { Cause, type Clock, Effect, Option, Stream } from "effect"
-import packageJson from "../../../package.json" with { type: "json" }
 import { type CallInfo, type Method, path } from "../../core/rpc/call.ts"
 import { type Connector, only } from "../../core/rpc/channel.ts"
 import type { Compression, Encoding } from "../../core/rpc/compression.ts"
@@ -17,6 +16,7 @@ import type { Opener, Origin } from "../http2/client.ts"
 import type { Field } from "../http2/hpack.ts"
 import { defaultMaxReceiveBytes, type MessageLimits } from "../limits.ts"
 import { descriptorOf } from "../method.ts"
+import { version } from "../version.ts"
 import { ClientCall } from "./clientCall.ts"
 import { codecOf } from "./codec.ts"
 import { type Accepted, acceptEncoding } from "./head.ts"
@@ -65,7 +65,7 @@ const contentTypes: Readonly<Record<ClientOptions["codec"], ReadonlySet<string>>
   proto: new Set(["application/grpc", "application/grpc+proto"]),
   json: new Set(["application/grpc+json"]),
 }
-const userAgent = `grpc-typescript-basel/${packageJson.version}`
+const userAgent = `grpc-typescript-basel/${version}`
 
 // Of an encoder nothing is sent.
 const nowhere: Sink = { send: () => true }

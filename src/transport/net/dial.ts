@@ -56,13 +56,19 @@ const because = (error: Error): string =>
   alerts.find(([pattern]) => pattern.test(`${codeOf(error)} ${error.message}`))?.[1] ??
   (error.message || codeOf(error))
 
-/** Why a connection has ended before the server's preface. */
-const endedEarly = ({ tls: secure }: Target, cause: unknown): string => {
+// How it shows that the other end closed the connection.
+const closed: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE"])
+
+/** Why a connection has ended before the server's preface; `secured` is whether they had shaken hands over TLS. */
+const endedEarly = ({ tls: secure }: Target, secured: boolean, cause: unknown): string => {
   if (cause instanceof ConnectionError) return `it speaks no HTTP/2 (${cause.message})`
-  if (cause instanceof Error && codeOf(cause) !== "ECONNRESET") return because(cause)
-  return secure === undefined
-    ? "it closes the connection before it speaks HTTP/2: check that it does, and that it doesn't want https:"
-    : "it closes the connection before it speaks HTTP/2: check that it does, and over TLS"
+  if (cause instanceof Error && !closed.has(codeOf(cause))) return because(cause)
+  const early = "it closes the connection before it speaks HTTP/2"
+  if (secure === undefined) return `${early}: check that it does, and that it doesn't want https:`
+  // In TLS 1.3 a server looks at the client's certificate after that, and what it says of it may get lost.
+  return secured
+    ? `${early}: it may ask for a certificate of the client's own, tls.cert and tls.key`
+    : `${early}: check that it does, and over TLS`
 }
 
 const open = ({ place, tls: secure }: Target): net.Socket => {
@@ -86,8 +92,9 @@ export const dial = (
       return resume(Effect.fail(failed(cause instanceof Error ? because(cause) : String(cause), cause)))
     }
     let why: RpcError | undefined
+    let secured = false
     socket.once("error", (error) => {
-      why ??= failed(endedEarly(target, error), error)
+      why ??= failed(endedEarly(target, secured, error), error)
     })
     const session = new ClientSession(socket, target.origin, times, limits, {
       ready: (ready) => resume(Effect.succeed(ready)),
@@ -95,7 +102,7 @@ export const dial = (
       left: side.left,
       closed: (closed) => {
         const cause = closed.lost?.cause
-        resume(Effect.fail(why ?? failed(endedEarly(target, cause), cause)))
+        resume(Effect.fail(why ?? failed(endedEarly(target, secured, cause), cause)))
         side.closed(closed)
       },
     })
@@ -103,7 +110,10 @@ export const dial = (
       if (socket instanceof tls.TLSSocket && socket.alpnProtocol !== "h2") {
         why = failed(noHttp2)
         socket.destroy()
-      } else session.begin()
+      } else {
+        secured = target.tls !== undefined
+        session.begin()
+      }
     })
     return Effect.sync(() => session.cut(failed("given up")))
   }).pipe(

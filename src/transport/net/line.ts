@@ -138,12 +138,15 @@ export class Line<T, S extends LineSession> implements Opener {
     this.connect()
   }
 
-  /** True if those who wait need one more connection: there is none, or none of them takes a further stream. */
+  /**
+   * True if those who wait need one more connection: there is none, or none of them takes a further stream. A server that
+   * takes none at all would take none on another connection either.
+   */
   private get lacking(): boolean {
     return (
       this.waiting.size > 0 &&
       this.taking.length < this.options.maxConnections &&
-      this.taking.every(({ connection }) => connection.full)
+      this.taking.every(({ connection }) => connection.full && connection.openStreams > 0)
     )
   }
 

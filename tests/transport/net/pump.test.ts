@@ -186,6 +186,31 @@ describe("a server's connection that is over", () => {
       yield* send("no preface of HTTP/2")
       yield* Deferred.await(cut)
     }))
+
+  test("gives all of its last words to a client that speaks on before it reads them", () =>
+    Effect.gen(function* () {
+      // Some of it is in the client's buffers, some in the server's.
+      const words = 400_000
+      const sent = yield* Deferred.make<void>()
+      const server = net.createServer((socket) => {
+        socket.on("error", () => {})
+        socket.once("finish", () => Deferred.doneUnsafe(sent, Effect.void))
+        socket.write(Buffer.alloc(words))
+        new Pump({
+          socket,
+          connection: (output) => serverConnection(() => {}, { output, failed: () => {} }),
+          role: "server",
+          linger: 10_000,
+        })
+      })
+      const { socket, send, closed } = yield* wire(yield* listening(server))
+      socket.pause()
+      yield* send("no preface of HTTP/2")
+      yield* Deferred.await(sent)
+      for (let turns = 0; turns < 10; turns++) yield* send("and more")
+      socket.resume()
+      assert.ok((yield* closed).length > words)
+    }))
 })
 
 /** A socket that sends nothing until it is told to, and has a look at what it still has to send. */
