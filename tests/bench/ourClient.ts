@@ -3,7 +3,7 @@
  */
 import process from "node:process"
 import { Effect } from "effect"
-import { deadline, metadata } from "../../src/core/mod.ts"
+import { deadline, metadata, retry } from "../../src/core/mod.ts"
 import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
 import { Client, connect } from "../../src/transport/mod.ts"
 import { obey } from "./orders.ts"
@@ -12,7 +12,8 @@ const [host, layers] = process.argv.slice(2)
 
 const program = Effect.gen(function* () {
   const bare = yield* connect(`http://${host}`)
-  const channel = layers === "layers" ? bare.pipe(deadline("30 seconds"), metadata({ "x-client": "bench" })) : bare
+  const channel =
+    layers === "layers" ? bare.pipe(retry(), deadline("30 seconds"), metadata({ "x-client": "bench" })) : bare
   const client = Client.make(PiCalculator, channel)
   yield* Effect.promise(() =>
     obey((calls) =>

@@ -104,7 +104,7 @@ export const clientLayers: Measure = async (note) => {
   return [
     compare(outcomes.get("all layers"), outcomes.get("bun"), {
       ...cpu,
-      measure: "client layers, CPU a call: Bun, deadline and metadata against none",
+      measure: "client layers, CPU a call: Bun, retry, deadline and metadata against none",
       bound: { better: "lower", must: 1.2 },
     }),
   ]
