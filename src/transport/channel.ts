@@ -6,7 +6,7 @@ import type { Transport } from "@connectrpc/connect"
 import type { UniversalClientFn } from "@connectrpc/connect/protocol"
 import { createTransport as createConnectTransport } from "@connectrpc/connect/protocol-connect"
 import { createTransport as createGrpcWebTransport } from "@connectrpc/connect/protocol-grpc-web"
-import { Array as Arr, Clock, type Duration, Effect, type Scope } from "effect"
+import { Array as Arr, type Duration, Effect, type Scope } from "effect"
 import * as Backoff from "../core/rpc/backoff.ts"
 import { type Channel, type Connector, fromConnector } from "../core/rpc/channel.ts"
 import { always, type Connectivity } from "../core/rpc/connectivity.ts"
@@ -14,7 +14,7 @@ import { toConnectCompression } from "./connect/compression.ts"
 import { connector, type TransportOf, type Transports } from "./connect/connector.ts"
 import { http1Client } from "./connect/http1Client.ts"
 import { universalClient } from "./connect/universalClient.ts"
-import { GrpcClient } from "./grpc/client.ts"
+import * as GrpcClient from "./grpc/client.ts"
 import type { Origin } from "./http2/client.ts"
 import { type Limits, limitsOf } from "./http2/limits.ts"
 import { type MessageLimits, toConnectLimits } from "./limits.ts"
@@ -107,10 +107,8 @@ export const connect = Effect.fnUntraced(function* (
     maxConnections,
   })
   if (protocol === "grpc") {
-    const clock = yield* Clock.Clock
-    return fromConnector(
-      new GrpcClient(line, { ...options, codec, waitForReady, clock, connectivity: line.connectivity }),
-    )
+    const { connectivity } = line
+    return fromConnector(yield* GrpcClient.make(line, { ...options, codec, waitForReady, connectivity }))
   }
   const overHttp2 = (waits: boolean) => universalClient(line, waits)
   return fromConnector(overConnect(overHttp2, line.connectivity, options, first.origin))

@@ -6,6 +6,7 @@ import { TestClock } from "effect/testing"
 import type { CallInfo, Method } from "../../src/core/rpc/call.ts"
 import { type Channel, callStream, callUnary, fromConnector } from "../../src/core/rpc/channel.ts"
 import { always } from "../../src/core/rpc/connectivity.ts"
+import * as Deadline from "../../src/core/rpc/deadline.ts"
 import { RpcError } from "../../src/core/rpc/error.ts"
 import * as Metadata from "../../src/core/rpc/metadata.ts"
 import type { Code } from "../../src/core/rpc/status.ts"
@@ -88,7 +89,7 @@ export const script = (...steps: readonly [Step, ...Array<Step>]): Script => {
       unary: (call, request) =>
         Effect.flatMap(begin(call), ([one, step]) => {
           one.requests.push(request)
-          return Effect.andThen(during(call, step), end(call, step)).pipe(
+          return Deadline.enforce(Effect.andThen(during(call, step), end(call, step)), call.deadline).pipe(
             Effect.onInterrupt(watch(one).onInterrupt),
             Effect.onExit((exit) => watch(one).onExit(exit._tag)),
           )

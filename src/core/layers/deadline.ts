@@ -5,6 +5,7 @@ import { Clock, Context, Duration, Effect } from "effect"
 import type { CallInfo } from "../rpc/call.ts"
 import * as Deadline from "../rpc/deadline.ts"
 import type { RpcError } from "../rpc/error.ts"
+import { isPrompt, promptly } from "../rpc/interceptor.ts"
 import { type CallLayer, intercept } from "./intercept.ts"
 
 export interface DeadlineOptions {
@@ -31,16 +32,20 @@ export const deadline = (options: DeadlineOptions | Duration.Input): CallLayer =
   const { max, default: fallback } = isOptions(options) ? options : { max: options, default: undefined }
   const longest = millis(max)
   const usual = millis(fallback)
-  return intercept(<A, R>(call: CallInfo, next: (call: CallInfo) => Effect.Effect<A, RpcError, R>) =>
-    Effect.contextWith((context: Context.Context<R>) => {
-      const now = Context.get(context, Clock.Clock).currentTimeMillisUnsafe()
-      const nearest = Math.min(call.deadline ?? now + usual, now + longest)
-      // A deadline that the call came with is enforced already, by who runs the call.
-      return nearest === (call.deadline ?? Number.POSITIVE_INFINITY)
-        ? next(call)
-        : Deadline.enforceIn(context, next({ ...call, deadline: nearest }), nearest - now)
-    }),
-  )
+  return (target) => {
+    // On a channel whose other layers end at the deadline by themselves, all of the call does.
+    const alone = "connector" in target && isPrompt(target.around)
+    const around = <A, R>(call: CallInfo, next: (call: CallInfo) => Effect.Effect<A, RpcError, R>) =>
+      Effect.contextWith((context: Context.Context<R>) => {
+        const now = Context.get(context, Clock.Clock).currentTimeMillisUnsafe()
+        const nearest = Math.min(call.deadline ?? now + usual, now + longest)
+        // A deadline that the call came with is enforced already, by who runs the call.
+        if (nearest === (call.deadline ?? Number.POSITIVE_INFINITY)) return next(call)
+        const limited = next({ ...call, deadline: nearest })
+        return alone ? limited : Deadline.enforceIn(context, limited, nearest - now)
+      })
+    return intercept(promptly(around))(target)
+  }
 }
 
 const millis = (duration: Duration.Input | undefined): number =>

@@ -1,7 +1,7 @@
 /**
  * `intercept`: makes a layer of any function around a call.
  */
-import { type Interceptor, type Layered, none } from "../rpc/interceptor.ts"
+import { type Interceptor, isPrompt, type Layered, none, promptly } from "../rpc/interceptor.ts"
 
 /** A layer that goes around a service and around a channel alike. */
 export type CallLayer = <T extends Layered>(target: T) => T
@@ -23,8 +23,7 @@ export const intercept =
   (outer: Interceptor): CallLayer =>
   (target) => {
     const inside = target.around
-    return {
-      ...target,
-      around: inside === none ? outer : (call, next) => outer(call, (changed) => inside(changed, next)),
-    }
+    if (inside === none) return { ...target, around: outer }
+    const around: Interceptor = (call, next) => outer(call, (changed) => inside(changed, next))
+    return { ...target, around: isPrompt(outer) && isPrompt(inside) ? promptly(around) : around }
   }

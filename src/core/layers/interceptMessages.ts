@@ -4,7 +4,9 @@
 import { Effect, Stream } from "effect"
 import { Call, type CallInfo } from "../rpc/call.ts"
 import type { Channel } from "../rpc/channel.ts"
+import * as Deadline from "../rpc/deadline.ts"
 import type { RpcError } from "../rpc/error.ts"
+import { aroundStream } from "../rpc/interceptor.ts"
 import { mapReady } from "../rpc/ready.ts"
 import type { Handler, Service } from "../rpc/service.ts"
 
@@ -82,16 +84,28 @@ export const interceptMessages = ({ request, response }: MessageInterceptors) =>
       ...target,
       connector: {
         ...connector,
+        // A connector ends at the call's deadline, and so has one with functions around its messages.
         unary: (call, message, options) =>
-          one(
-            request,
-            call,
-          )(message).pipe(
-            Effect.flatMap((sent) => connector.unary(call, sent, options)),
-            Effect.flatMap(one(response, call)),
+          Deadline.enforce(
+            one(
+              request,
+              call,
+            )(message).pipe(
+              Effect.flatMap((sent) => connector.unary(call, sent, options)),
+              Effect.flatMap(one(response, call)),
+            ),
+            call.deadline,
           ),
-        stream: (call, messages, options) =>
-          each(response, call, connector.stream(call, each(request, call, messages), options)),
+        stream: (call, messages, options) => {
+          const answers = each(response, call, connector.stream(call, each(request, call, messages), options))
+          return call.deadline === undefined
+            ? answers
+            : aroundStream(
+                (inner, next) => Deadline.enforce(next(inner), inner.deadline),
+                call,
+                () => answers,
+              )
+        },
       },
     }
   }

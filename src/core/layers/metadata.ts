@@ -1,6 +1,7 @@
 /**
  * `metadata`: adds to what calls carry beside their messages.
  */
+import { promptly } from "../rpc/interceptor.ts"
 import * as Metadata from "../rpc/metadata.ts"
 import { type CallLayer, intercept } from "./intercept.ts"
 
@@ -16,5 +17,5 @@ import { type CallLayer, intercept } from "./intercept.ts"
  */
 export const metadata = (input: Metadata.Input): CallLayer => {
   const added = Metadata.of(input)
-  return intercept((call, next) => next({ ...call, metadata: Metadata.concat(call.metadata, added) }))
+  return intercept(promptly((call, next) => next({ ...call, metadata: Metadata.concat(call.metadata, added) })))
 }

@@ -6,8 +6,9 @@ import { type Attempt, attempt, failure, pushback, type Repeatable, repeats } fr
 import * as Backoff from "../rpc/backoff.ts"
 import type { CallInfo } from "../rpc/call.ts"
 import type { Channel, ChannelLayer } from "../rpc/channel.ts"
+import * as Deadline from "../rpc/deadline.ts"
 import type { RpcError } from "../rpc/error.ts"
-import { type Interceptor, none } from "../rpc/interceptor.ts"
+import { type Interceptor, none, promptly } from "../rpc/interceptor.ts"
 import type { Code } from "../rpc/status.ts"
 import { type Throttle, type ThrottleOptions, throttle, unthrottled } from "../rpc/throttle.ts"
 import { intercept } from "./intercept.ts"
@@ -74,7 +75,7 @@ export const retry = (options: RetryOptions = {}): ChannelLayer => {
     const retried = retrying(policy, tokens)
     const others = counting(tokens)
     return replaying(
-      intercept((call, next) => (repeated(call.method) ? retried : others)(call, next))(channel),
+      intercept(promptly((call, next) => (repeated(call.method) ? retried : others)(call, next)))(channel),
       (method) => (repeated(method) ? maxBufferBytes : 0),
     )
   }
@@ -130,10 +131,10 @@ const goOn = Effect.fnUntraced(function* <A, R>(
       step ??= yield* Schedule.toStep(schedule)
       const wait = yield* Pull.catchDone(step(yield* Clock.currentTimeMillis, error), () => Effect.undefined)
       if (wait === undefined) break
-      yield* Effect.sleep(wait[1])
+      yield* Deadline.enforce(Effect.sleep(wait[1]), call.deadline)
     } else {
       step = undefined
-      yield* Effect.sleep(Duration.millis(wanted))
+      yield* Deadline.enforce(Effect.sleep(Duration.millis(wanted)), call.deadline)
     }
     last = attempt(call, attempts)
     exit = yield* Effect.exit(next(last))

@@ -6,7 +6,7 @@ import { type Call, type CallInfo, type Method, noResponse, path } from "./call.
 import { always, type Connectivity } from "./connectivity.ts"
 import * as Deadline from "./deadline.ts"
 import { RpcError } from "./error.ts"
-import { aroundStream, type Layered, none, unlayered } from "./interceptor.ts"
+import { aroundStream, type Interceptor, isPrompt, type Layered, unlayered } from "./interceptor.ts"
 import * as Metadata from "./metadata.ts"
 import { replay } from "./replay.ts"
 import { respond, respondStream, type Service, unimplemented } from "./service.ts"
@@ -55,21 +55,13 @@ export const begin = (method: Method): Effect.Effect<CallInfo> =>
     response: noResponse(),
   }))
 
-// The call's own deadline holds for its layers too; one that a layer set, for what is inside of that layer.
-const carry = (channel: Channel, started: CallInfo): Layered["around"] => {
-  if (channel.around === none && started.deadline === undefined) return none
-  return (call, next) =>
-    Deadline.enforce(
-      channel.around(call, (inner) =>
-        inner.deadline === call.deadline ? next(inner) : Deadline.enforce(next(inner), inner.deadline),
-      ),
-      call.deadline,
-    )
-}
+// The call's own deadline holds for its layers too; a connector obeys the one that it is given, a layer's included.
+const carry = ({ around }: Channel): Interceptor =>
+  isPrompt(around) ? around : (call, next) => Deadline.enforce(around(call, next), call.deadline)
 
 /** Goes on with a unary call that has begun. */
 export const runUnary = (channel: Channel, started: CallInfo, request: unknown): Effect.Effect<unknown, RpcError> =>
-  carry(channel, started)(started, (inner) => channel.connector.unary(inner, request, channel))
+  carry(channel)(started, (inner) => channel.connector.unary(inner, request, channel))
 
 /** Goes on with a call of one of the three other kinds. */
 export const runStream = (
@@ -78,7 +70,7 @@ export const runStream = (
   requests: Stream.Stream<unknown, RpcError>,
 ): Stream.Stream<unknown, RpcError> => {
   const maxBytes = channel.replayBytes(started.method)
-  const around = carry(channel, started)
+  const around = carry(channel)
   if (maxBytes === 0) {
     return aroundStream(around, started, (inner) => channel.connector.stream(inner, requests, channel))
   }

@@ -27,6 +27,20 @@ export interface Layered {
 /** No interceptor. It is told by its identity, so that a call without layers pays for none. */
 export const none: Interceptor = (call, next) => next(call)
 
+// A channel's interceptors that take no time of their own, or end at the call's deadline by themselves.
+const prompt = new WeakSet<Interceptor>([none])
+
+/**
+ * Says of an interceptor that it ends at its call's deadline if what is inside of it does. A connector does so too, and
+ * where all do, a call needs no fiber of its own to be interrupted at its deadline.
+ */
+export const promptly = (around: Interceptor): Interceptor => {
+  prompt.add(around)
+  return around
+}
+
+export const isPrompt = (around: Interceptor): boolean => prompt.has(around)
+
 export const unlayered: Layered = { around: none, compression: undefined }
 
 type Messages<A> = readonly [A, ...Array<A>]

@@ -4,12 +4,13 @@
  * Source: grpc/doc/PROTOCOL-HTTP2.md.
  */
 import type { Registry } from "@bufbuild/protobuf"
-import { Cause, type Clock, Effect, Option, Stream } from "effect"
+import { Cause, Clock, Effect, Option, type Scope, Stream } from "effect"
 import { type CallInfo, type Method, path } from "../../core/rpc/call.ts"
 import { type Connector, only } from "../../core/rpc/channel.ts"
 import type { Compression, Encoding } from "../../core/rpc/compression.ts"
 import type { Connectivity } from "../../core/rpc/connectivity.ts"
 import { RpcError } from "../../core/rpc/error.ts"
+import { Expiry } from "../../core/rpc/expiry.ts"
 import type * as Metadata from "../../core/rpc/metadata.ts"
 import { detailTypes } from "../details.ts"
 import type { Opener, Origin } from "../http2/client.ts"
@@ -30,6 +31,7 @@ export interface Calling {
   readonly opener: Opener
   readonly waitForReady: boolean
   readonly now: () => number
+  readonly expiry: Expiry
   /** What a call's request begins with. */
   readonly fields: (plan: Plan, info: CallInfo, origin: Origin) => ReadonlyArray<Field>
 }
@@ -45,18 +47,43 @@ export interface Plan {
   readonly encoder: Outgoing
   readonly incoming: (encoding: Encoding | undefined) => IncomingOptions
   /** What heads consist of but for the deadline, by origin and metadata: HPACK knows a list that it saw before. */
-  readonly heads: WeakMap<Origin, WeakMap<Metadata.Metadata, KnownHead>>
+  readonly heads: WeakMap<Origin, WeakMap<Metadata.Metadata, Head>>
 }
 
-interface KnownHead {
-  readonly fields: ReadonlyArray<Field>
-  again: boolean
+/** A list of fields, which is frozen when it comes again: HPACK counts on it then, and metadata may be each call's own. */
+class Head {
+  private readonly list: ReadonlyArray<Field>
+  private used = false
+  private again = false
+  private timed: Head | undefined
+  private timeout = -1
+
+  constructor(list: ReadonlyArray<Field>) {
+    this.list = list
+  }
+
+  get fields(): ReadonlyArray<Field> {
+    if (this.used && !this.again) {
+      this.again = true
+      Object.freeze(this.list)
+    }
+    this.used = true
+    return this.list
+  }
+
+  /** The same with a deadline so many milliseconds away: for calls with a usual one, again and again as many. */
+  within(millis: number): ReadonlyArray<Field> {
+    if (this.timed === undefined || this.timeout !== millis) {
+      this.timeout = millis
+      this.timed = new Head([...this.list, { name: "grpc-timeout", value: formatTimeout(millis) }])
+    }
+    return this.timed.fields
+  }
 }
 
 export interface ClientOptions extends MessageLimits {
   readonly codec: "proto" | "json"
   readonly waitForReady: boolean
-  readonly clock: Clock.Clock
   readonly connectivity: Connectivity
 }
 
@@ -70,21 +97,35 @@ const userAgent = `grpc-typescript-basel/${version}`
 // Of an encoder nothing is sent.
 const nowhere: Sink = { send: () => true }
 
-/** Carries the calls of a channel over HTTP/2. */
-export class GrpcClient implements Connector {
+/** What carries the calls of a channel over HTTP/2, as long as its scope is open. */
+export const make = Effect.fnUntraced(function* (
+  opener: Opener,
+  options: ClientOptions,
+): Effect.fn.Return<Connector, never, Scope.Scope> {
+  const clock = yield* Clock.Clock
+  const run = Effect.runForkWith(yield* Effect.context<never>())
+  const expiry = yield* Effect.acquireRelease(
+    Effect.sync(() => new Expiry(clock, run)),
+    (opened) => Effect.sync(() => opened.close()),
+  )
+  return new GrpcClient(opener, options, clock, expiry)
+})
+
+class GrpcClient implements Connector {
   readonly connectivity: Connectivity
   private readonly options: ClientOptions
   private readonly calling: Calling
   // A channel's layers are put on once, so there are as many as compressions in use: one or two.
   private readonly plans = new Map<Compression | undefined, WeakMap<Method, Plan>>()
 
-  constructor(opener: Opener, options: ClientOptions) {
+  constructor(opener: Opener, options: ClientOptions, clock: Clock.Clock, expiry: Expiry) {
     this.connectivity = options.connectivity
     this.options = options
     this.calling = {
       opener,
       waitForReady: options.waitForReady,
-      now: () => options.clock.currentTimeMillisUnsafe(),
+      now: () => clock.currentTimeMillisUnsafe(),
+      expiry,
       fields: (plan, info, origin) => this.fields(plan, info, origin),
     }
   }
@@ -153,16 +194,10 @@ export class GrpcClient implements Connector {
     }
     let head = heads.get(metadata)
     if (head === undefined) {
-      head = { fields: headOf(plan, metadata, origin), again: false }
+      head = new Head(headOf(plan, metadata, origin))
       heads.set(metadata, head)
-    } else if (!head.again) {
-      // Frozen it is known to come again. Metadata that is each call's own doesn't.
-      head.again = true
-      Object.freeze(head.fields)
     }
-    const { fields } = head
-    if (deadline === undefined) return fields
-    return [...fields, { name: "grpc-timeout", value: formatTimeout(Math.max(0, deadline - this.calling.now())) }]
+    return deadline === undefined ? head.fields : head.within(Math.max(0, deadline - this.calling.now()))
   }
 }
 

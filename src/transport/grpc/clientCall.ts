@@ -2,8 +2,9 @@
  * A call as a gRPC client makes it: from the head of its request to the trailers of its response.
  */
 import type { CallInfo } from "../../core/rpc/call.ts"
-import { exceeded } from "../../core/rpc/deadline.ts"
+import { type Deadline, exceeded } from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
+import type { Expiring } from "../../core/rpc/expiry.ts"
 import type { Caller, Carrier, ClientStream, Origin } from "../http2/client.ts"
 import { errorCode } from "../http2/frames.ts"
 import type { ResponseHead } from "../http2/head.ts"
@@ -34,8 +35,10 @@ const maxMoves = 5
 // What is said of a response whose trailers say all.
 const nothing: Answered = { metadata: [], encoding: undefined, trailersOnly: false, error: undefined }
 
-export class ClientCall implements Caller, Source, Sink {
+export class ClientCall implements Caller, Source, Sink, Expiring {
   readonly waitForReady: boolean
+  /** Infinity for none. */
+  readonly deadline: Deadline
   private readonly calling: Calling
   private readonly plan: Plan
   private readonly info: CallInfo
@@ -59,10 +62,15 @@ export class ClientCall implements Caller, Source, Sink {
     this.info = info
     this.maker = maker
     this.waitForReady = info.waitForReady ?? calling.waitForReady
+    this.deadline = info.deadline ?? Number.POSITIVE_INFINITY
   }
 
   /** Begins a call whose requests follow. */
   begin(): void {
+    if (this.info.deadline !== undefined) {
+      if (this.deadline <= this.calling.now()) return this.expire()
+      this.calling.expiry.add(this)
+    }
     this.calling.opener.open(this)
   }
 
@@ -106,7 +114,7 @@ export class ClientCall implements Caller, Source, Sink {
     // A server that refuses a call twice has to be left alone for a while.
     else this.refused = true
     this.stream = undefined
-    this.begin()
+    this.calling.opener.open(this)
     return true
   }
 
@@ -202,13 +210,17 @@ export class ClientCall implements Caller, Source, Sink {
     this.stream = undefined
     const { lost, connection } = this.carrier ?? {}
     if (lost !== undefined && connection?.over === true) return this.fail(lost)
-    const { deadline } = this.info
     // A server that knows the deadline may be the first to find that it has passed.
-    const late = code === errorCode.cancel && deadline !== undefined && deadline <= this.calling.now()
+    const late = code === errorCode.cancel && this.deadline <= this.calling.now()
     this.fail(late ? exceeded() : resetError(code))
   }
 
   // ---- The end
+
+  /** Ends the call at its deadline. */
+  expire(): void {
+    this.fail(exceeded())
+  }
 
   /** Ends the call, since its caller wants no more of it. */
   cancel(): void {
@@ -237,6 +249,7 @@ export class ClientCall implements Caller, Source, Sink {
   private close(): void {
     this.over = true
     this.kept = undefined
+    if (this.info.deadline !== undefined) this.calling.expiry.forget(this)
     const { stream, carrier } = this
     // Who has its answer, or wants none, has no more to say; the server need not wait for it.
     if (stream !== undefined) carrier?.connection.reset(stream, errorCode.cancel)

@@ -16,9 +16,12 @@ export const parseTimeout = (text: string): number | undefined => {
 
 const maxDigits = 99_999_999
 
-/** Milliseconds as a timeout, in the finest unit that eight digits have room for, rounded up. */
+// Whole milliseconds, which most clocks give, are said shorter so.
+const units = { whole: ["m", "S", "M"], parts: ["u", "m", "S", "M"] } as const
+
+/** Milliseconds as a timeout, in the finest unit that is needed and that eight digits have room for, rounded up. */
 export const formatTimeout = (millis: number): string => {
-  for (const unit of ["u", "m", "S", "M"]) {
+  for (const unit of Number.isInteger(millis) && millis > 0 ? units.whole : units.parts) {
     const amount = Math.ceil(millis / (unitMillis[unit] ?? 1))
     if (amount <= maxDigits) return `${Math.max(1, amount)}${unit}`
   }

@@ -5,13 +5,10 @@ import fc from "fast-check"
 import { deadline } from "../../../src/core/layers/deadline.ts"
 import { delay } from "../../../src/core/layers/delay.ts"
 import { intercept } from "../../../src/core/layers/intercept.ts"
+import { interceptMessages } from "../../../src/core/layers/interceptMessages.ts"
 import { Call } from "../../../src/core/rpc/call.ts"
-import { fromConnector } from "../../../src/core/rpc/channel.ts"
-import { always } from "../../../src/core/rpc/connectivity.ts"
 import * as Deadline from "../../../src/core/rpc/deadline.ts"
 import { RpcError } from "../../../src/core/rpc/error.ts"
-import * as Client from "../../../src/transport/client.ts"
-import { PiCalculator } from "../../../src/transport/gen/pi_pb.ts"
 import { test, testWithClock } from "../../effect.ts"
 import { clientOf, echo, serving, testEachKind } from "../support.ts"
 
@@ -224,15 +221,12 @@ testEachKind(
   testWithClock,
 )
 
-testWithClock("a channel keeps a deadline that a layer set by hand, even if what carries its calls doesn't", () =>
+testWithClock("what carries calls keeps a deadline set by hand, and functions around messages have no longer", () =>
   Effect.gen(function* () {
     const soon = intercept((call, next) => next({ ...call, deadline: 1_000 }))
-    const channel = fromConnector({
-      connectivity: always("ready"),
-      unary: () => Effect.never,
-      stream: () => Stream.never,
-    }).pipe(soon)
-    const { calc, calcRange } = Client.make(PiCalculator, channel)
+    const slow = interceptMessages({ response: () => Effect.never })
+    const { calc } = yield* clientOf(serving(Effect.never), soon)
+    const { calcRange } = yield* clientOf(echo, (channel) => soon(slow(channel)))
     const calls = [Effect.asVoid(calc({ n: 1 })), Stream.runDrain(calcRange({}))]
     const fibers = yield* Effect.forEach(calls, (call) => Effect.forkChild(Effect.exit(call)))
     for (const fiber of fibers) assert.equal(yield* exitAt(fiber, 999), undefined)

@@ -4,13 +4,13 @@
 import assert from "node:assert/strict"
 import { Buffer } from "node:buffer"
 import { describe } from "node:test"
-import { Clock, Effect, Fiber, Stream } from "effect"
+import { Effect, Fiber, Stream } from "effect"
 import fc from "fast-check"
 import { fromConnector } from "../../../src/core/rpc/channel.ts"
 import { RpcError } from "../../../src/core/rpc/error.ts"
 import * as Client from "../../../src/transport/client.ts"
 import { PiCalculator } from "../../../src/transport/gen/pi_pb.ts"
-import { GrpcClient } from "../../../src/transport/grpc/client.ts"
+import * as GrpcClient from "../../../src/transport/grpc/client.ts"
 import { property, settle } from "../../core/support.ts"
 import { test } from "../../effect.ts"
 import { block, fields } from "../http2/support.ts"
@@ -57,11 +57,9 @@ const someFrame = fc
 
 const lives = Effect.fnUntraced(function* (said: ReadonlyArray<Uint8Array>, which: number) {
   const { line, tries, sessions } = yield* memoryLine()
-  const clock = yield* Clock.Clock
-  const connector = new GrpcClient(line, {
+  const connector = yield* GrpcClient.make(line, {
     codec: "proto",
     waitForReady: false,
-    clock,
     connectivity: line.connectivity,
   })
   const client = Client.make(PiCalculator, fromConnector(connector))

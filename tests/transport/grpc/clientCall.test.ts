@@ -5,7 +5,7 @@ import assert from "node:assert/strict"
 import { Buffer } from "node:buffer"
 import { describe } from "node:test"
 import { create, toBinary } from "@bufbuild/protobuf"
-import { Clock, Deferred, Effect, Exit, Fiber, Queue, Scope, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, Queue, Scope, Stream } from "effect"
 import { deadline } from "../../../src/core/layers/deadline.ts"
 import { metadata } from "../../../src/core/layers/metadata.ts"
 import { fromConnector } from "../../../src/core/rpc/channel.ts"
@@ -21,7 +21,7 @@ import {
   PiResponseSchema,
   PiSummarySchema,
 } from "../../../src/transport/gen/pi_pb.ts"
-import { GrpcClient } from "../../../src/transport/grpc/client.ts"
+import * as GrpcClient from "../../../src/transport/grpc/client.ts"
 import { parseTimeout } from "../../../src/transport/grpc/timeout.ts"
 import { errorCode, flag, frameType } from "../../../src/transport/http2/frames.ts"
 import { settle } from "../../core/support.ts"
@@ -658,11 +658,9 @@ describe("ten thousand calls, some of them interrupted, some refused", () => {
     Effect.gen(function* () {
       const server = yield* scripted([3, 50])
       const line = yield* lineTo(server.url, 1)
-      const clock = yield* Clock.Clock
-      const connector = new GrpcClient(line, {
+      const connector = yield* GrpcClient.make(line, {
         codec: "proto",
         waitForReady: false,
-        clock,
         connectivity: line.connectivity,
       })
       const client = Client.make(PiCalculator, fromConnector(connector))

@@ -10,7 +10,7 @@ import * as Backoff from "../../../src/core/rpc/backoff.ts"
 import { fromConnector } from "../../../src/core/rpc/channel.ts"
 import * as Client from "../../../src/transport/client.ts"
 import { PiCalculator, PiResponseSchema } from "../../../src/transport/gen/pi_pb.ts"
-import { GrpcClient } from "../../../src/transport/grpc/client.ts"
+import * as GrpcClient from "../../../src/transport/grpc/client.ts"
 import { errorCode, frameType } from "../../../src/transport/http2/frames.ts"
 import { limitsOf } from "../../../src/transport/http2/limits.ts"
 import { parseAddress, type Target } from "../../../src/transport/net/address.ts"
@@ -210,10 +210,9 @@ describe("a connection whose stream identifiers are used up", () => {
         backoff: Backoff.connection,
         maxConnections: 1,
       })
-      const connector = new GrpcClient(line, {
+      const connector = yield* GrpcClient.make(line, {
         codec: "proto",
         waitForReady: false,
-        clock: yield* Effect.clockWith(Effect.succeed),
         connectivity: line.connectivity,
       })
       const client = Client.make(PiCalculator, fromConnector(connector))
