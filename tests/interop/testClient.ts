@@ -223,7 +223,8 @@ export const cases: Cases<Target> = {
     Effect.gen(function* () {
       for (const { code, header, metadata: trailer } of yield* failures(channel.pipe(metadata(echoed)), 9, "no")) {
         assert.equal(code, "failed_precondition")
-        assertEchoed(header, trailer)
+        // Connect-ES has both in one where nothing of the answer had begun.
+        assertEchoed(header.length > 0 ? header : trailer, trailer)
       }
     }),
   ),
