@@ -36,9 +36,14 @@ export class Calls {
     this.end = performance.now() + seconds * 1000
   }
 
-  /** Whether there is one more to make. */
+  /** Whether there are more to make. */
+  get more(): boolean {
+    return this.left > 0 && performance.now() < this.end
+  }
+
+  /** Takes one more to make, if there is one. */
   next(): boolean {
-    if (this.left <= 0 || performance.now() >= this.end) return false
+    if (!this.more) return false
     this.left--
     return true
   }
