@@ -10,7 +10,7 @@ import { type Calls, obey } from "./orders.ts"
 
 // Deno's AsyncResource, of which Effect makes one whenever a fiber waits, keeps the one before it: 440 bytes a wait, as long
 // as the fiber lives, with or without this package. Programs have fibers that end.
-const callsAFiber = 1000
+const callsAFiber = 50
 
 const [host, layers] = process.argv.slice(2)
 
