@@ -56,7 +56,7 @@ test("each command of the README's tour prints what the README says", () =>
       } else {
         const here = command
           .replace(host, new URL(url).host)
-          .replace(/^(bun run src\/main\.ts.*)$/, `$1 --address ${url}`)
+          .replace(/^(bun run src\/main\.ts(?!.* --address ).*)$/, `$1 --address ${url}`)
         const { stdout } = yield* Effect.promise(() => start(`{ ${here}\n} 2>&1`).finished)
         assert.match(stdout.trimEnd(), pattern(output.trimEnd()), command)
       }
