@@ -6,7 +6,7 @@ import { CliError, Flag } from "effect/cli"
 import { deadline } from "../core/layers/deadline.ts"
 import { type CallLayer, intercept } from "../core/layers/intercept.ts"
 import { metadata } from "../core/layers/metadata.ts"
-import { retry } from "../core/layers/retry.ts"
+import { defaultBackoff, retry } from "../core/layers/retry.ts"
 import { serviceConfig } from "../core/layers/serviceConfig.ts"
 import * as Backoff from "../core/rpc/backoff.ts"
 import { path } from "../core/rpc/call.ts"
@@ -45,7 +45,7 @@ const header = Flag.String("header").pipe(
 
 // Together they come through the restart of a server: the waits before the last attempt add up to 11 seconds.
 const usualAttempts = 8
-const backoff = Backoff.schedule({ initial: "100 millis", multiplier: 2, max: "5 seconds", jitter: 0.2 })
+const backoff = Backoff.schedule(defaultBackoff)
 
 export const clientFlags = {
   address: Flag.String("address").pipe(

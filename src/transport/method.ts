@@ -21,7 +21,7 @@ const idempotency = (level: MethodOptions_IdempotencyLevel): Idempotency => {
   }
 }
 
-export const protoMethod = (desc: DescMethod): ProtoMethod => ({
+const make = (desc: DescMethod): ProtoMethod => ({
   service: desc.parent.typeName,
   name: desc.name,
   kind: desc.methodKind,
@@ -30,6 +30,18 @@ export const protoMethod = (desc: DescMethod): ProtoMethod => ({
   sizeOf: (request) => toBinary(desc.input, request as MessageShape<typeof desc.input>).length,
   desc,
 })
+
+// What is known of a method is kept with it: there is one for each descriptor, whoever asks.
+const methods = new WeakMap<DescMethod, ProtoMethod>()
+
+export const protoMethod = (desc: DescMethod): ProtoMethod => {
+  let method = methods.get(desc)
+  if (method === undefined) {
+    method = make(desc)
+    methods.set(desc, method)
+  }
+  return method
+}
 
 /** The descriptor of a method that `protoMethod` made. Any other can't be carried in protobuf, and dies here. */
 export const descriptorOf = (method: Method): DescMethod => {

@@ -40,7 +40,8 @@ export interface RetryPolicy {
 /** What is kept of a stream's requests unless told otherwise; gRPC's own clients keep as much. */
 export const defaultBufferBytes = 256 * 1024
 
-const defaultBackoff: Backoff.Backoff = { initial: "100 millis", multiplier: 2, max: "5 seconds", jitter: 0.2 }
+/** How long to wait before each further attempt unless told otherwise. */
+export const defaultBackoff: Backoff.Backoff = { initial: "100 millis", multiplier: 2, max: "5 seconds", jitter: 0.2 }
 
 /**
  * A layer that makes another attempt of a call that failed with one of some codes, after a backoff that grows, until one

@@ -23,22 +23,10 @@ import { appendTo, fromHeaders, toHeaders } from "./headers.ts"
 
 type Requests<I extends DescMessage> = AsyncIterable<MessageInitShape<I>>
 
-// A method of one's own, once for each descriptor: what is known of a method is kept with it.
-const methods = new WeakMap<DescMethod, ReturnType<typeof protoMethod>>()
-
-const methodOf = (desc: DescMethod) => {
-  let method = methods.get(desc)
-  if (method === undefined) {
-    method = protoMethod(desc)
-    methods.set(desc, method)
-  }
-  return method
-}
-
 const started = (desc: DescMethod, timeout: number | undefined, header: HeadersInit | undefined) =>
   Effect.clockWith((clock) =>
     Effect.map(
-      begin(methodOf(desc)),
+      begin(protoMethod(desc)),
       (call): CallInfo => ({
         ...call,
         metadata: fromHeaders(new Headers(header)),
