@@ -1,7 +1,7 @@
 /**
  * Methods as protobuf describes them, in the core's terms.
  */
-import { type DescMethod, type DescService, type MessageShape, toBinary } from "@bufbuild/protobuf"
+import { type DescMethod, type DescService, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf"
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt"
 import type { Idempotency, Method } from "../core/rpc/call.ts"
 
@@ -26,8 +26,12 @@ const make = (desc: DescMethod): ProtoMethod => ({
   name: desc.name,
   kind: desc.methodKind,
   idempotency: idempotency(desc.idempotency),
-  // `Client.make` has made the message by this very descriptor.
-  sizeOf: (request) => toBinary(desc.input, request as MessageShape<typeof desc.input>).length,
+  messages: {
+    // `Client.make` and `Service.make` have made the messages by these very descriptors.
+    encodeRequest: (request) => toBinary(desc.input, request as MessageShape<typeof desc.input>),
+    encodeAnswer: (answer) => toBinary(desc.output, answer as MessageShape<typeof desc.output>),
+    decodeAnswer: (bytes) => fromBinary(desc.output, bytes),
+  },
   desc,
 })
 

@@ -134,7 +134,11 @@ export const method: Method = {
   name: "Calc",
   kind: "unary",
   idempotency: "unknown",
-  sizeOf: () => 1,
+  messages: {
+    encodeRequest: () => new Uint8Array(1),
+    encodeAnswer: () => new Uint8Array(1),
+    decodeAnswer: () => ({ value: 0 }),
+  },
 }
 
 /** A call for functions that take one. */

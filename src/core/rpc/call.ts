@@ -16,8 +16,15 @@ export interface Method {
   readonly name: string
   readonly kind: Kind
   readonly idempotency: Idempotency
-  /** How many bytes a request has on the wire, before it is compressed. */
-  readonly sizeOf: (request: unknown) => number
+  readonly messages: MessageCodec
+}
+
+/** How the messages of a method become bytes and back: what they have on the wire, before it is compressed. */
+export interface MessageCodec {
+  readonly encodeRequest: (request: unknown) => Uint8Array
+  readonly encodeAnswer: (answer: unknown) => Uint8Array
+  /** Throws where the bytes are none of an answer. */
+  readonly decodeAnswer: (bytes: Uint8Array) => unknown
 }
 
 export interface Peer {

@@ -74,8 +74,10 @@ export const runStream = (
   if (maxBytes === 0) {
     return aroundStream(around, started, (inner) => channel.connector.stream(inner, requests, channel))
   }
+  const { messages } = started.method
+  const sizeOf = (request: unknown) => messages.encodeRequest(request).length
   return Stream.unwrap(
-    Effect.map(replay(requests, started.method.sizeOf, maxBytes), (attempt) =>
+    Effect.map(replay(requests, sizeOf, maxBytes), (attempt) =>
       aroundStream(around, started, (inner) =>
         attempt(inner.response, (replayed) => channel.connector.stream(inner, replayed, channel)),
       ),

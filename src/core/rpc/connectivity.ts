@@ -19,21 +19,29 @@ export interface Connectivity {
   readonly state: Effect.Effect<State>
   /** Where it stands now, and then each state that it gets into; it ends with `shutdown`. */
   readonly changes: Stream.Stream<State>
+  /** Connects if the channel is idle, as a call would; it doesn't wait for what comes of that. */
+  readonly connect: Effect.Effect<void>
 }
 
 /** For a channel that stays where it is. */
 export const always = (state: State): Connectivity => ({
   state: Effect.succeed(state),
   changes: Stream.concat(Stream.succeed(state), Stream.never),
+  connect: Effect.void,
 })
 
 // States that somebody who watches them may be behind before the oldest are dropped.
 const mostStates = 16
 
-/** For a channel that moves: who carries its calls says so with `set`. */
+/** For a channel that moves: who carries its calls says so with `set`, and knows how to connect. */
 export class Moving implements Connectivity {
+  readonly connect: Effect.Effect<void>
   private now: State = "idle"
   private readonly watchers = new Set<Queue.Queue<State, Cause.Done>>()
+
+  constructor(connect: () => void) {
+    this.connect = Effect.sync(connect)
+  }
 
   set(state: State): void {
     if (state === this.now || this.now === "shutdown") return

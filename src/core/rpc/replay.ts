@@ -4,7 +4,7 @@
  * Source: gRPC's proposal A6, "When Retries are Valid" and "Memory Management (Buffering)".
  */
 import { type Array as Arr, type Cause, Effect, Exit, Fiber, Pull, type Scope, Stream } from "effect"
-import type { Method, ResponseMetadata } from "./call.ts"
+import type { ResponseMetadata } from "./call.ts"
 import { RpcError } from "./error.ts"
 
 type Messages = Arr.NonEmptyReadonlyArray<unknown>
@@ -24,7 +24,7 @@ const overhead = 64
  */
 export const replay = Effect.fnUntraced(function* (
   requests: Requests,
-  sizeOf: Method["sizeOf"],
+  sizeOf: (request: unknown) => number,
   maxBytes: number,
 ): Effect.fn.Return<Replay, never, Scope.Scope> {
   const run = Effect.runForkWith(yield* Effect.context<never>())

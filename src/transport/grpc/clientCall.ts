@@ -5,6 +5,7 @@ import type { CallInfo } from "../../core/rpc/call.ts"
 import { type Deadline, exceeded } from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import type { Expiring } from "../../core/rpc/expiry.ts"
+import { untaken } from "../../core/rpc/untaken.ts"
 import type { Caller, Carrier, ClientStream, Origin } from "../http2/client.ts"
 import { errorCode } from "../http2/frames.ts"
 import type { ResponseHead } from "../http2/head.ts"
@@ -102,7 +103,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   }
 
   unopened(error: RpcError): void {
-    this.fail(error)
+    this.fail(untaken(error))
   }
 
   /** Sends the call through another connection, if nothing tells that its server has done anything of it. */

@@ -53,7 +53,7 @@ export const make = Effect.fnUntraced(function* <T, S extends LineSession>(
 })
 
 export class Line<T, S extends LineSession> implements Opener {
-  readonly connectivity = new Connectivity.Moving()
+  readonly connectivity = new Connectivity.Moving(() => this.connectUnasked())
   private readonly options: LineOptions<T, S>
   private readonly run: Run
   private readonly side: LineSide<S>
@@ -62,6 +62,8 @@ export class Line<T, S extends LineSession> implements Opener {
   private readonly sessions = new Set<S>()
   // In the order in which they came. Each is a call that waits, so those who call bound them.
   private readonly waiting = new Set<Caller>()
+  // Whether there should be a connection although nobody waits for one.
+  private wanted = false
   private connecting: Fiber.Fiber<void> | undefined
   // What waits for the next try while other connections serve.
   private resting: Fiber.Fiber<void> | undefined
@@ -104,6 +106,12 @@ export class Line<T, S extends LineSession> implements Opener {
     })
   }
 
+  private connectUnasked(): void {
+    if (this.connectivity.current !== "idle") return
+    this.wanted = true
+    this.connect()
+  }
+
   /** Gives a caller a stream, if there is one to be had now. */
   private place(caller: Caller): boolean {
     for (const session of this.taking) {
@@ -143,6 +151,7 @@ export class Line<T, S extends LineSession> implements Opener {
    * takes none at all would take none on another connection either.
    */
   private get lacking(): boolean {
+    if (this.wanted && this.taking.length === 0) return true
     return (
       this.waiting.size > 0 &&
       this.taking.length < this.options.maxConnections &&
@@ -167,6 +176,8 @@ export class Line<T, S extends LineSession> implements Opener {
           this.ready(dialled.success)
           continue
         }
+        // Once is enough where nobody waits: who wants more asks again when the channel is idle.
+        this.wanted = false
         // One that is there serves those who wait, sooner or later.
         const served = this.taking.length > 0
         if (!served) this.fail(dialled.failure)
@@ -196,6 +207,7 @@ export class Line<T, S extends LineSession> implements Opener {
 
   private ready(session: S): void {
     this.failures = 0
+    this.wanted = false
     this.sessions.add(session)
     this.taking.push(session)
     this.connectivity.set("ready")

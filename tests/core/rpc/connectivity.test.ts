@@ -21,7 +21,7 @@ const watchers = (moving: Moving): number => (moving as unknown as { readonly wa
 describe("the connectivity of a channel that moves", () => {
   test("is idle at first, then what it was last set to", () =>
     Effect.gen(function* () {
-      const moving = new Moving()
+      const moving = new Moving(() => {})
       assert.deepEqual([yield* moving.state, moving.current], ["idle", "idle"])
       moving.set("connecting")
       moving.set("ready")
@@ -30,7 +30,7 @@ describe("the connectivity of a channel that moves", () => {
 
   test("is told to who watches it: where it stands, and then each change, to all of them", () =>
     Effect.gen(function* () {
-      const moving = new Moving()
+      const moving = new Moving(() => {})
       moving.set("connecting")
       const [first, second] = [yield* watching(moving), yield* watching(moving)]
       for (const state of ["ready", "idle", "idle", "connecting"] as const) moving.set(state)
@@ -44,7 +44,7 @@ describe("the connectivity of a channel that moves", () => {
 
   test("ends with shutdown, for those who watch and for those who come later", () =>
     Effect.gen(function* () {
-      const moving = new Moving()
+      const moving = new Moving(() => {})
       const { seen, fiber } = yield* watching(moving)
       moving.set("shutdown")
       moving.set("ready")
@@ -56,7 +56,7 @@ describe("the connectivity of a channel that moves", () => {
 
   test("is kept for a slow watcher up to a bound: the oldest are dropped, never the last", () =>
     Effect.gen(function* () {
-      const moving = new Moving()
+      const moving = new Moving(() => {})
       const go = yield* Queue.make<void>()
       const seen: Array<State> = []
       const slow = Stream.runForEach(moving.changes, (state) => {
@@ -75,7 +75,7 @@ describe("the connectivity of a channel that moves", () => {
 
   test("is no business any more of a watcher that has left", () =>
     Effect.gen(function* () {
-      const moving = new Moving()
+      const moving = new Moving(() => {})
       const { fiber } = yield* watching(moving)
       assert.equal(watchers(moving), 1)
       yield* Fiber.interrupt(fiber)
