@@ -4,6 +4,7 @@
  *
  * @module
  */
+export * as Health from "./health/health.ts"
 export { type CircuitBreakerOptions, circuitBreaker } from "./layers/circuitBreaker.ts"
 export { concurrencyLimit } from "./layers/concurrencyLimit.ts"
 export { type DeadlineOptions, deadline } from "./layers/deadline.ts"
