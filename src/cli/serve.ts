@@ -3,6 +3,7 @@
  */
 import { Console, Duration, Effect, identity, Option, pipe, Random, Record } from "effect"
 import { Command, Flag } from "effect/cli"
+import * as Health from "../core/health/health.ts"
 import { concurrencyLimit } from "../core/layers/concurrencyLimit.ts"
 import { deadline } from "../core/layers/deadline.ts"
 import { delay } from "../core/layers/delay.ts"
@@ -13,12 +14,14 @@ import * as Journal from "../core/pi/journal.ts"
 import { closedForm, summation } from "../core/pi/series.ts"
 import { PiCalculator } from "../transport/gen/pi_pb.ts"
 import { PiCalculator as StreamingPiCalculator } from "../transport/gen/streaming/pi_pb.ts"
+import { healthService } from "../transport/health.ts"
 import { compression } from "../transport/layers/compression.ts"
 import { serve as listenAndServe } from "../transport/server.ts"
 import * as Service from "../transport/service.ts"
 import { durationFlag, positiveDurationFlag } from "./duration.ts"
 import { readTls, type TlsFlags, tlsFlags } from "./tls.ts"
 import { when } from "./when.ts"
+import { type WorkersFlags, work, workers, workersFlags } from "./workers.ts"
 
 const flags = {
   host: Flag.String("host").pipe(Flag.withDescription("The address to listen on"), Flag.withDefault("127.0.0.1")),
@@ -48,6 +51,7 @@ const flags = {
     Flag.withDefault(Duration.seconds(10)),
   ),
   log: Flag.Boolean("log").pipe(Flag.withDescription("Log each call's status and cost"), Flag.withDefault(false)),
+  ...workersFlags,
   ...tlsFlags,
   keepaliveTime: positiveDurationFlag("keepalive-time").pipe(
     Flag.withDescription("Ask a client that was silent for so long whether it is there; 2h by default"),
@@ -71,7 +75,7 @@ const flags = {
   ),
 } as const
 
-export interface ServeFlags extends TlsFlags {
+export interface ServeFlags extends TlsFlags, WorkersFlags {
   readonly host: string
   readonly port: number
   readonly streaming: boolean
@@ -96,6 +100,8 @@ export const defaults: ServeFlags = {
   summation: false,
   grace: Duration.seconds(10),
   log: false,
+  workers: 1,
+  worker: Option.none(),
   cert: Option.none(),
   key: Option.none(),
   clientCa: Option.none(),
@@ -162,11 +168,13 @@ export const listening = Effect.fnUntraced(function* (options: ServeFlags) {
   const service = options.streaming
     ? around(Service.make(StreamingPiCalculator, { calc: programs.calcStream }))
     : around(Service.make(PiCalculator, programs))
+  const health = Health.make([service.descriptor.typeName])
   const tls = yield* readTls(options)
-  const { host, port, grace } = options
-  return yield* listenAndServe(service, {
+  const { host, port, grace, worker } = options
+  const server = yield* listenAndServe([service, healthService(health)], {
     host,
-    port,
+    port: Option.getOrElse(worker, () => port),
+    reusePort: Option.isSome(worker),
     grace,
     ...(tls === undefined ? {} : { tls }),
     keepalive: Record.getSomes({ time: options.keepaliveTime, timeout: options.keepaliveTimeout }),
@@ -176,13 +184,26 @@ export const listening = Effect.fnUntraced(function* (options: ServeFlags) {
       maxAgeGrace: options.maxConnectionAgeGrace,
     }),
   })
+  // Before the server drains: who watches is told while there are streams to tell it in.
+  yield* Effect.addFinalizer(() => health.shutdown)
+  return server
+})
+
+/** The same in as many processes as the flags say. */
+const listeningInAll = Effect.fnUntraced(function* (options: ServeFlags) {
+  if (options.workers === 1) return yield* listening(options)
+  // What is wrong with the files is told once, by this process.
+  yield* readTls(options)
+  return yield* workers({ ...options, count: options.workers }, listening(options))
 })
 
 const run = Effect.fnUntraced(function* (options: ServeFlags) {
-  const { url } = yield* listening(options)
+  if (Option.isSome(options.worker)) return yield* work(listening(options))
+  // The last to run: all has drained by then. A signal that comes before it listens ends it without a farewell.
+  yield* Effect.addFinalizer(() => (process.exitCode === 0 ? Console.log("drained, bye") : Effect.void))
+  const { url } = yield* listeningInAll(options)
   yield* Console.log(`basel serves pi.PiCalculator on ${url}: gRPC, gRPC-Web, Connect and JSON. Try:`)
   yield* Effect.forEach(commands(url, options), (command) => Console.log(`  ${command}`), { discard: true })
-  yield* Effect.addFinalizer(() => Console.log("drained, bye"))
   // From here on a signal is how this ends, and no failure.
   process.exitCode = 0
   return yield* Effect.never
@@ -195,6 +216,7 @@ export const serve = Command.make("serve", flags, run).pipe(
   Command.withDescription("Serve the calculator; this is what happens without a command, too"),
   Command.withExamples([
     { command: "basel serve --port 9000 --delay 10ms", description: "Another port, and each call takes 10 ms more" },
+    { command: "basel serve --workers auto", description: "A process for each core, on one port" },
     { command: "basel serve --cert server.pem --key server.key", description: "Over TLS, for gRPC and HTTPS alike" },
     { command: "basel serve --streaming --seed 7", description: "The tutorial's streaming edition, always the same" },
   ]),

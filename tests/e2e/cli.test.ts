@@ -1,5 +1,5 @@
 import assert from "node:assert/strict"
-import { Deferred, Effect, Fiber, Queue, Stream } from "effect"
+import { Effect, Fiber, Stream } from "effect"
 import { sendHeader, sendTrailer } from "../../src/core/rpc/call.ts"
 import { RpcError } from "../../src/core/rpc/error.ts"
 import { connect } from "../../src/transport/channel.ts"
@@ -11,6 +11,7 @@ import { serve } from "../../src/transport/server.ts"
 import * as Service from "../../src/transport/service.ts"
 import { test } from "../effect.ts"
 import { isPing, ofType, peer } from "../transport/net/support.ts"
+import { openCall, refusesConnections } from "./calls.ts"
 import { basel, certificates, configs, file, running, served, start } from "./command.ts"
 
 const pi3 = "pi(1) = 2.82842712474619\npi(2) = 2.9814239699997196\npi(3) = 3.0346151137976114\n"
@@ -387,31 +388,13 @@ test("--streaming serves the tutorial's streaming edition in the method's place"
     assert.ok(points.every(({ n, value }) => n >= 1 && n <= 100 && value > 2.8))
   }))
 
-/** A bidi call that runs until its requests end; `answered` is done once the server has begun to answer. */
-const openCall = Effect.fnUntraced(function* (url: string) {
-  const requests = yield* Queue.bounded<{ readonly n: number }, never>(1)
-  const answered = yield* Deferred.make<void>()
-  const client = Client.make(PiCalculator, yield* connect(url))
-  const call = yield* Effect.forkScoped(
-    Stream.runForEach(client.calcStream(Stream.fromQueue(requests)), () => Deferred.succeed(answered, undefined)),
-  )
-  const feed = yield* Effect.forkScoped(Effect.forever(Queue.offer(requests, { n: 1 })))
-  yield* Deferred.await(answered)
-  return { call, finish: Effect.andThen(Fiber.interrupt(feed), Queue.shutdown(requests)) }
-})
-
-const refusesConnections = (url: string) =>
-  Effect.map(
-    Effect.flip(Effect.flatMap(connect(url), (channel) => Client.make(PiCalculator, channel).calc({ n: 1 }))),
-    (error) => assert.equal(error._tag === "RpcError" && error.code, "unavailable"),
-  )
-
 test("Ctrl-C drains: no new connection, the running call ends, exit code 0", () =>
   Effect.gen(function* () {
     const server = yield* served()
     const { call, finish } = yield* openCall(server.url)
     server.signal("SIGINT")
     yield* Effect.eventually(Effect.scoped(refusesConnections(server.url)).pipe(Effect.sandbox))
+    assert.doesNotMatch(server.output(), /bye/, "it is not gone yet")
     yield* finish
     yield* Fiber.await(call)
     const { code, stdout } = yield* Effect.promise(() => server.finished)

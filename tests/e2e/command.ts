@@ -1,7 +1,7 @@
 /**
  * The command as a user runs it: a process of its own, on the runtime that the tests run on.
  */
-import { type ChildProcess, spawn } from "node:child_process"
+import { type ChildProcess, spawn, spawnSync } from "node:child_process"
 import { delimiter, join } from "node:path"
 import { Effect, type Scope } from "effect"
 
@@ -15,6 +15,9 @@ export const configs = "tests/e2e/configs"
 // Where a runtime has permissions, the command may read those and, for the threads that it starts, its own code.
 const runtime =
   "Deno" in globalThis ? `deno run --no-prompt --allow-net --allow-read=${certificates},${configs},src` : "bun run"
+// A command that starts processes needs more, and hands on what it has as a whole.
+const parentRuntime =
+  "Deno" in globalThis ? "deno run --no-prompt --allow-net --allow-read --allow-env --allow-run" : "bun run"
 
 // The runtimes that are dependencies of the project, before any that the machine has.
 const env = {
@@ -35,6 +38,8 @@ export interface Started {
   readonly signal: (name: NodeJS.Signals) => void
   /** Ends when the process has said something that matches. Fails if it ends before. */
   readonly said: (pattern: RegExp) => Promise<RegExpExecArray>
+  /** What it has said so far. */
+  readonly output: () => string
   readonly finished: Promise<Finished>
 }
 
@@ -73,7 +78,7 @@ export const start = (command: string, stdin?: string): Started => {
   const signal = (name: NodeJS.Signals) => {
     if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) process.kill(child.pid, name)
   }
-  return { process: child, signal, said, finished }
+  return { process: child, signal, said, output: () => output.stdout + output.stderr, finished }
 }
 
 /** Starts a command for as long as the scope is open; then it is killed if it still runs. */
@@ -92,14 +97,45 @@ const quote = (args: ReadonlyArray<string>): string => args.map((arg) => `'${arg
 /** The shell command that runs a TypeScript file on the runtime that the tests run on. */
 export const file = (path: string, ...args: ReadonlyArray<string>): string => `${runtime} ${path} ${quote(args)}`
 
+/** The shell command that runs `basel serve --workers`, on a free port unless it is told one. */
+export const workersCommand = (count: number, ...args: ReadonlyArray<string>): string => {
+  const port = args.includes("--port") ? [] : ["--port", "0"]
+  return `${parentRuntime} src/main.ts ${quote(["serve", "--workers", `${count}`, ...port, ...args])}`
+}
+
+/** The processes that a process has started. */
+export const childrenOf = ({ pid }: ChildProcess): ReadonlyArray<number> =>
+  spawnSync("pgrep", ["-P", `${pid}`], { encoding: "utf8" })
+    .stdout.split("\n")
+    .filter(Boolean)
+    .map(Number)
+
+/** Whether processes still run. One that nobody has waited for, since its parent is gone, doesn't. */
+export const anyRuns = (pids: ReadonlyArray<number>): boolean =>
+  spawnSync("ps", ["-o", "stat=", "-p", pids.join(",")], { encoding: "utf8" })
+    .stdout.split("\n")
+    .some((state) => state !== "" && !state.startsWith("Z"))
+
 /** Runs `basel` with arguments to its end. */
 export const basel = (args: ReadonlyArray<string>, stdin = ""): Effect.Effect<Finished> =>
   Effect.promise(() => start(file("src/main.ts", ...args), stdin).finished)
+
+/** The address that a server has said it serves on. */
+export const addressOf = (server: Started): Effect.Effect<string> =>
+  Effect.map(
+    Effect.promise(() => server.said(/ on (https?:\S+): gRPC/)),
+    ([, url = ""]) => url,
+  )
 
 /** Runs `basel serve`, on a free port unless it is told one, and gives its address. */
 export const served = Effect.fnUntraced(function* (...args: ReadonlyArray<string>) {
   const port = args.includes("--port") ? [] : ["--port", "0"]
   const server = yield* running(file("src/main.ts", "serve", ...port, ...args))
-  const [, url = ""] = yield* Effect.promise(() => server.said(/ on (https?:\S+): gRPC/))
-  return { ...server, url }
+  return { ...server, url: yield* addressOf(server) }
+})
+
+/** Runs `basel serve --workers`, and gives its address once all of them listen. */
+export const servedByWorkers = Effect.fnUntraced(function* (count: number, ...args: ReadonlyArray<string>) {
+  const server = yield* running(workersCommand(count, ...args))
+  return { ...server, url: yield* addressOf(server) }
 })

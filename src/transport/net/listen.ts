@@ -25,6 +25,17 @@ export interface ListenOptions extends SessionOptions {
   readonly host?: string
   /** The port to bind; 0 for any free one. Default: 8080. */
   readonly port?: number
+  /**
+   * Share the port with other processes of the same user that listen on it with this option too: the kernel hands each
+   * new connection to one of them, by a hash of its addresses. All of them must give it, the first as well; without it a
+   * port that is taken is an error. What a process has not accepted yet when it closes the port is reset (README of Linux's
+   * `net.ipv4.tcp_migrate_req`). Linux and some BSDs have it; elsewhere `ListenError`. Default: false.
+   *
+   * Source: socket(7), SO_REUSEPORT.
+   *
+   * @example serve(pi, { port: 8080, reusePort: true }) // in each of several processes
+   */
+  readonly reusePort?: boolean
   /** How long running calls may go on once the scope closes, before they are interrupted. Default: 10 seconds. */
   readonly grace?: Duration.Input
   /** Default: no TLS. */
@@ -82,7 +93,15 @@ const keepAliveMillis = 30_000
  */
 export const listen = Effect.fnUntraced(function* (
   handlers: Handlers,
-  { host = "127.0.0.1", port = 8080, grace = "10 seconds", tls: secure, limits, ...options }: ListenOptions,
+  {
+    host = "127.0.0.1",
+    port = 8080,
+    reusePort = false,
+    grace = "10 seconds",
+    tls: secure,
+    limits,
+    ...options
+  }: ListenOptions,
 ): Effect.fn.Return<Listening, ListenError, Scope.Scope> {
   // Each open socket. One that hasn't said yet what it speaks carries nothing.
   const sockets = new Map<net.Socket, Carrier>()
@@ -164,7 +183,7 @@ export const listen = Effect.fnUntraced(function* (
   server.on("tlsClientError", () => {})
   yield* Effect.callback<void, ListenError>((resume) => {
     server.once("error", (cause) => resume(Effect.fail(listenError(host, port, cause))))
-    server.listen({ host, port }, () => resume(Effect.void))
+    server.listen({ host, port, reusePort }, () => resume(Effect.void))
   })
 
   const whenClosed = Effect.suspend(() => (sockets.size === 0 ? Effect.void : Deferred.await(closed)))
@@ -241,6 +260,7 @@ const listenError = (host: string, port: number, cause: NodeJS.ErrnoException): 
     // Deno's word for the same.
     EINVAL: "this machine has no such address: choose another host",
     ENOTFOUND: "there is no such host name: choose another host",
+    ENOTSUP: "this system can't share a port among processes: listen in one, without reusePort",
   }
   return new ListenError({
     address,
