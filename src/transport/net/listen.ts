@@ -26,14 +26,15 @@ export interface ListenOptions extends SessionOptions {
   /** The port to bind; 0 for any free one. Default: 8080. */
   readonly port?: number
   /**
-   * Share the port with other processes of the same user that listen on it with this option too: the kernel hands each
-   * new connection to one of them, by a hash of its addresses. All of them must give it, the first as well; without it a
-   * port that is taken is an error. What a process has not accepted yet when it closes the port is reset (README of Linux's
-   * `net.ipv4.tcp_migrate_req`). Linux and some BSDs have it; elsewhere `ListenError`. Default: false.
+   * Share the port with other processes of this user that listen on it with this option too. The kernel gives each new
+   * connection to one of them, by a hash of its addresses, so few connections may be spread unevenly. Those that a process
+   * has not accepted when it stops listening are reset, unless `net.ipv4.tcp_migrate_req` is 1: then another one gets them.
+   * Linux has this, and some BSDs; a `ListenError` elsewhere. Default: false.
    *
    * Source: socket(7), SO_REUSEPORT.
    *
-   * @example serve(pi, { port: 8080, reusePort: true }) // in each of several processes
+   * @example
+   * const server = yield* serve(pi, { port: 8080, reusePort: true }) // in each of several processes
    */
   readonly reusePort?: boolean
   /** How long running calls may go on once the scope closes, before they are interrupted. Default: 10 seconds. */

@@ -139,6 +139,24 @@ describe("one port", () => {
       )
     }))
 
+  test("is shared by those who all ask for it, and by nobody else", () =>
+    Effect.gen(function* () {
+      const telling = (name: string) => open(() => Promise.resolve(name), { port, reusePort: true })
+      let port = 0
+      ;({ port } = yield* telling("first"))
+      const second = yield* ownScope
+      const address = yield* Scope.provide(telling("second"), second)
+      assert.equal(address.port, port)
+      const ask = Effect.scoped(
+        Effect.flatMap(http1(address), (request) => Effect.map(request({}), ({ body }) => `${body}`)),
+      )
+      const told = yield* Effect.replicateEffect(ask, 64)
+      assert.deepEqual([...new Set(told)].toSorted(), ["first", "second"])
+      assert.equal((yield* Effect.flip(open(tellVersion, { port })))._tag, "ListenError")
+      yield* Scope.close(second, Exit.void)
+      assert.deepEqual([...new Set(yield* Effect.replicateEffect(ask, 16))], ["first"])
+    }))
+
   test("on an address that this machine doesn't have fails with that address", () =>
     Effect.gen(function* () {
       // 192.0.2.0/24 is for documentation: no machine has it.
