@@ -4,6 +4,8 @@
  *
  * @module
  */
+export { type MemoryOptions, memory } from "./cache/memory.ts"
+export type { Change, Condition, Entry, IncrementOptions, SetOptions, Store } from "./cache/store.ts"
 export { type CircuitBreakerOptions, circuitBreaker } from "./layers/circuitBreaker.ts"
 export { concurrencyLimit } from "./layers/concurrencyLimit.ts"
 export { type DeadlineOptions, deadline } from "./layers/deadline.ts"
