@@ -49,6 +49,18 @@ const foreign = (where: string, key: string): RpcError =>
     message: `${where}: another program keeps something else than a value under ${JSON.stringify(key)}: choose another key`,
   })
 
+const noNumber = (key: string): RpcError =>
+  new RpcError({
+    code: "failed_precondition",
+    message: `${JSON.stringify(key)} has no whole number of 64 bits in decimal digits: only to such a one can be added`,
+  })
+
+const tooLarge = (key: string): RpcError =>
+  new RpcError({
+    code: "out_of_range",
+    message: `${JSON.stringify(key)} was left as it is: the sum would have more than 64 bits`,
+  })
+
 /** Milliseconds as Redis takes them; `undefined` for no end. */
 const lifetime = (ttl: Duration.Input | undefined): string | undefined => {
   if (ttl === undefined) return undefined
@@ -144,14 +156,11 @@ export const redis = Effect.fnUntraced(function* (
 
   const increment: Store["increment"] = (key, by, { ttl } = {}) =>
     Effect.suspend(() => {
+      if (BigInt.asIntN(64, by) !== by) return Effect.fail(tooLarge(key))
       const args = [encodeHeader(drawVersion()), String(by), lifetime(ttl) ?? ""]
       return Effect.flatMap(commands.runScript(Scripts.increment, prefix + key, args), (reply) => {
         if (reply instanceof Buffer) return Effect.succeed(BigInt(reply.toString()))
-        const [code, what] =
-          reply === 1
-            ? (["out_of_range", "the sum has more than 64 bits"] as const)
-            : (["failed_precondition", "what is there is no whole number of 64 bits"] as const)
-        return Effect.fail(new RpcError({ code, message: `${JSON.stringify(key)}: ${what}` }))
+        return Effect.fail(reply === 1 ? tooLarge(key) : noNumber(key))
       })
     })
 
