@@ -67,7 +67,8 @@ const common = ({ username, password, encrypted }: Address, { tls, maxPending, c
   pingInterval,
   // Who waits for a connection waits with us, so that it is known of each command whether it was sent.
   disableOfflineQueue: true,
-  commandsQueueMaxLength: maxPending,
+  // With room for what was given up after it was sent, and for what nobody called for.
+  commandsQueueMaxLength: 2 * maxPending + 100,
   // A timer for each command otherwise.
   commandOptions: { timeout: 0 },
   // Otherwise it reads the environment, for which Deno asks.
