@@ -3,7 +3,8 @@
  *
  * SCAN finds each key that is there all the time, and some twice if its table shrinks meanwhile: those of the few buckets
  * that it was just in. So it is enough to remember the keys that were given last. Its cursor means something to the process
- * alone that gave it, so a scan ends with the connection to that.
+ * alone that gave it, so a scan ends with the connection to that. Of a cluster all masters are read, one after another: a key
+ * that is moved meanwhile from one to another by resharding may be missed.
  *
  * Source: redis.io/docs/latest/commands/scan, "Scan guarantees".
  */
