@@ -6,7 +6,7 @@ import { type Clock, Duration, Effect, type Fiber } from "effect"
 import * as Deadline from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import { type Expiring, Expiry } from "../../core/rpc/expiry.ts"
-import { answered, isDemoted, isScriptMissing, laterBecause, reasonOf, unknownFate } from "./error.ts"
+import { answered, faultOf, isDemoted, isScriptMissing, laterBecause, reasonOf, unknownFate } from "./error.ts"
 import type { Arguments, Events, Host, Link, Node } from "./link.ts"
 import type { Script } from "./scripts.ts"
 
@@ -37,7 +37,7 @@ export class Commands {
   private readonly maxPending: number
   private readonly waiting = new Set<Waiting>()
   // One a watch, and who opens the store.
-  private readonly listeners = new Set<(host: Host) => void>()
+  private readonly listeners = new Set<(host: Host | undefined) => void>()
   private tried: { readonly failure: unknown } | undefined
   private onTried: ((failure: unknown) => void) | undefined
   private pending = 0
@@ -68,13 +68,13 @@ export class Commands {
     })
   })
 
-  /** The masters, each connected. */
+  /** The masters. */
   nodes(): Effect.Effect<ReadonlyArray<Node>, RpcError> {
     return this.start(false, () => this.link.nodes())
   }
 
-  /** Tells of each connection that is made, until the function that it gives is called. */
-  onReady(listener: (host: Host) => void): () => void {
+  /** Tells of each server that there is a connection to, and with `undefined` that one isn't a master any more, until told not to. */
+  onServer(listener: (host: Host | undefined) => void): () => void {
     this.listeners.add(listener)
     return () => this.listeners.delete(listener)
   }
@@ -166,20 +166,19 @@ export class Commands {
     })
   }
 
-  /** Tells who opens the store how that went, and from then on the log. */
+  /** Tells who opens the store how that went, and the log when it goes otherwise. */
   private tell(failure: unknown): void {
-    const ready = failure === undefined
+    const up = failure === undefined
     if (this.tried === undefined) {
       this.tried = { failure }
       this.onTried?.(failure)
-      if (ready) return
-    } else if (ready === this.up) return
-    this.up = ready
-    this.run(
-      ready
-        ? Effect.logInfo(`${this.where} is there again`)
-        : Effect.logWarning(`${this.where} can't be reached: ${this.why}`),
-    )
+      if (faultOf(failure) !== undefined) return
+    }
+    if (this.up === up) return
+    this.up = up
+    const said = failure instanceof Error ? failure.message : ""
+    const lost = Effect.logWarning(`${this.where} can't be reached: ${this.why}`, said)
+    this.run(up ? Effect.logInfo(`${this.where} is there again`) : lost)
   }
 
   /** The server isn't a master any more: another may be found where it was. */
@@ -187,6 +186,7 @@ export class Commands {
     const now = this.clock.currentTimeMillisUnsafe()
     if (now - this.renewedAt < 1000) return
     this.renewedAt = now
+    for (const listener of this.listeners) listener(undefined)
     this.link.renew()
   }
 

@@ -33,7 +33,7 @@ export interface Events {
 export interface Link {
   /** Sends a command that concerns one key to where that is. A promise rejected with no error of Redis leaves open what happened. */
   readonly send: (key: string, args: Arguments, signal: AbortSignal) => Promise<unknown>
-  /** The masters, each connected. */
+  /** The masters. */
   readonly nodes: () => Promise<ReadonlyArray<Node>>
   /** A connection for subscriptions to one server, which isn't made again when it is lost. */
   readonly subscriber: (host: Host) => Client
@@ -51,6 +51,9 @@ export interface LinkOptions {
 // A server that is asked every 2 seconds and says nothing for 5 isn't there any more, or hangs: its connection is given up.
 const pingInterval = 2000
 const silence = 5000
+
+// How long the nodes of a cluster aren't asked again who is master of what.
+const lookInterval = 300
 
 // 50 ms and twice as much each time, 1 s at most; half of it at random, so that not all come back at once.
 const backoff = (retries: number): number => Math.min(1000, 50 * 2 ** Math.min(retries, 8)) * (0.5 + Math.random() / 2)
@@ -95,9 +98,13 @@ export const link = (address: Address, options: LinkOptions, events: Events): Li
 
 const server = (address: Address, options: LinkOptions, events: Events, subscriber: Link["subscriber"]): Link => {
   const [host] = address.hosts
+  let epoch = 0
   const open = () => {
     const opened = makeClient(address, host, options, true)
-    opened.on("error", events.failed).on("ready", () => events.ready(host))
+    opened.on("error", events.failed).on("ready", () => {
+      epoch += 1
+      events.ready(host)
+    })
     // It never gives up, so it fails only when it is closed.
     opened.connect().catch(() => undefined)
     return opened
@@ -106,7 +113,7 @@ const server = (address: Address, options: LinkOptions, events: Events, subscrib
   const node: Node = {
     host,
     get epoch() {
-      return client.socketEpoch
+      return epoch
     },
     send: (args, abortSignal) => client.sendCommand(args, { abortSignal, typeMapping }),
   }
@@ -135,27 +142,27 @@ const cluster = (address: Address, options: LinkOptions, events: Events, subscri
   })
   let closed = false
   let looking = false
+  let timer: ReturnType<typeof setTimeout> | undefined
   // Who is master of what is asked again whenever one of them can't be reached: another may have taken its place.
   const look = () => {
     if (closed || looking) return
     looking = true
     const found = client.isReady ? client._slots.rediscover() : client.connect()
-    const again = (ok: boolean) => {
-      setTimeout(
-        () => {
-          looking = false
-          if (!ok) look()
-        },
-        ok ? 500 : backoff(3),
-      )
-    }
     found.then(
-      () => again(true),
+      () => rest(true),
       (error: unknown) => {
         events.failed(error)
-        again(false)
+        rest(false)
       },
     )
+  }
+  const rest = (found: boolean) => {
+    if (closed) return
+    const again = () => {
+      looking = false
+      if (!found) look()
+    }
+    timer = setTimeout(again, lookInterval)
   }
   const lost = (error: unknown) => {
     events.failed(error)
@@ -183,6 +190,7 @@ const cluster = (address: Address, options: LinkOptions, events: Events, subscri
     renew: look,
     close: () => {
       closed = true
+      clearTimeout(timer)
       const connecting = client.masters.map((master) => master.client)
       client.destroy()
       for (const one of connecting) if (one !== undefined) destroy(one)

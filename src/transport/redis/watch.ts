@@ -139,9 +139,11 @@ export const makeWatch = Effect.fnUntraced(function* (
     }
     const clients = yield* Effect.forEach(
       nodes,
-      Effect.fnUntraced(function* ({ host }) {
+      Effect.fnUntraced(function* (node) {
+        // Waits while it is away, as any command does.
+        yield* commands.sendTo(node, ["PING"])
         const client = yield* Effect.acquireRelease(
-          Effect.sync(() => commands.link.subscriber(host).on("error", (error) => lose(reasonOf(error), error))),
+          Effect.sync(() => commands.link.subscriber(node.host).on("error", (error) => lose(reasonOf(error), error))),
           (opened) => Effect.sync(() => destroy(opened)),
         )
         yield* attempt(() => client.connect())
@@ -154,8 +156,8 @@ export const makeWatch = Effect.fnUntraced(function* (
     const known = new Set(nodes.map(({ host }) => `${host.host}:${host.port}`))
     yield* Effect.acquireRelease(
       Effect.sync(() =>
-        commands.onReady((host) => {
-          if (!known.has(`${host.host}:${host.port}`)) lose("there is another master")
+        commands.onServer((host) => {
+          if (host === undefined || !known.has(`${host.host}:${host.port}`)) lose("there is another master")
         }),
       ),
       (off) => Effect.sync(off),
@@ -179,12 +181,14 @@ export const makeWatch = Effect.fnUntraced(function* (
     }
     yield* Effect.forEach(
       subscription.clients,
-      (client) =>
-        Effect.acquireRelease(
+      (client) => {
+        // Where the connection is lost there is nothing to end.
+        const end = Effect.sync(() => void client.pUnsubscribe(pattern, listener).catch(() => undefined))
+        return Effect.andThen(
+          Effect.addFinalizer(() => end),
           attempt(() => client.pSubscribe(pattern, listener)),
-          // Where the connection is lost there is nothing to end.
-          () => Effect.sync(() => void client.pUnsubscribe(pattern, listener).catch(() => undefined)),
-        ),
+        )
+      },
       { concurrency: "unbounded" },
     )
     const next = Effect.flatMap(changes.take, (keys) =>

@@ -61,6 +61,17 @@ test("an operation that waits in vain is unavailable before its deadline, and is
     )
   }))
 
+test("an operation that is interrupted before it was sent is never sent", () =>
+  Effect.gen(function* () {
+    const { url, command } = yield* redisServer()
+    const store = yield* redis(url)
+    yield* store.get("a")
+    const interrupted = yield* Effect.forkChild(store.set("a", value), { startImmediately: true })
+    yield* Fiber.interrupt(interrupted)
+    assert.equal(yield* store.get("a"), undefined)
+    assert.equal(callsOf(yield* command("info", "commandstats"), "set"), 0)
+  }))
+
 test("a Redis that hangs makes a read unavailable, and a write unknown, before their deadlines", () =>
   Effect.gen(function* () {
     const server = yield* redisServer()

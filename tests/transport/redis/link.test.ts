@@ -162,3 +162,27 @@ test("so does the replica of one that hangs, and a store that is opened meanwhil
     assert.match(yield* replica.command("role"), /^master/)
     yield* master.resume
   }))
+
+test("a key is found while it moves from one master of a cluster to another, and where it has moved", () =>
+  Effect.gen(function* () {
+    const { url, masters } = yield* redisCluster(0)
+    const store = yield* redis(url)
+    yield* store.increment("key", 1n)
+    const [first] = masters
+    assert.ok(first)
+    const slot = yield* first.command("cluster", "keyslot", "basel:key")
+    const counts = yield* Effect.forEach(masters, ({ command }) => command("cluster", "countkeysinslot", slot))
+    const from = masters[counts.indexOf("1")]
+    const to = masters[counts.indexOf("0")]
+    assert.ok(from && to)
+    yield* to.command("cluster", "setslot", slot, "importing", yield* from.command("cluster", "myid"))
+    yield* from.command("cluster", "setslot", slot, "migrating", yield* to.command("cluster", "myid"))
+    assert.equal(yield* store.increment("key", 1n), 2n)
+    assert.equal(yield* from.command("migrate", "127.0.0.1", `${to.port}`, "basel:key", "0", "5000"), "OK")
+    assert.equal(yield* store.increment("key", 1n), 3n)
+    for (const server of masters) {
+      yield* server.command("cluster", "setslot", slot, "node", yield* to.command("cluster", "myid"))
+    }
+    assert.equal(yield* store.increment("key", 1n), 4n)
+    assert.deepEqual((yield* store.get("key"))?.value, new TextEncoder().encode("4"))
+  }))

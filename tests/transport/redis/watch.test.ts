@@ -1,5 +1,5 @@
 import assert from "node:assert/strict"
-import { Effect, Schedule, Stream } from "effect"
+import { Effect, Fiber, Schedule, Stream } from "effect"
 import { redis } from "../../../src/transport/redis/store.ts"
 import { test } from "../../effect.ts"
 import { redisCluster, redisServer } from "./server.ts"
@@ -112,4 +112,16 @@ test("in a cluster a watch sees the keys of every master, and ends when one is l
     assert.ok(master)
     yield* master.kill
     assert.equal((yield* Effect.flip(Stream.runDrain(changes))).code, "unavailable")
+  }))
+
+test("a watch waits for a Redis that is away", () =>
+  Effect.gen(function* () {
+    const server = yield* redisServer()
+    const store = yield* redis(server.url)
+    yield* server.kill
+    const watching = yield* Effect.forkScoped(store.watch(""), { startImmediately: true })
+    yield* server.restart
+    const changes = yield* Fiber.join(watching)
+    yield* store.set("key", value)
+    assert.equal((yield* Stream.runHead(changes))._tag, "Some")
   }))
