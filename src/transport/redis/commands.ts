@@ -25,8 +25,8 @@ const patience = 5000
 // How long those who wait for Redis wait before they ask again, if nothing wakes them earlier.
 const pause = 100
 
-/** How much earlier than a deadline an answer must be there to reach who waits for it: a tenth of what is left. */
-const margin = (left: number): number => Math.min(100, Math.max(5, left / 10))
+/** How much earlier than a deadline an answer must be there to reach who waits for it: a tenth of what is left, or so. */
+const margin = (left: number): number => Math.min(100, Math.max(5, left / 10), left / 2)
 
 export class Commands {
   readonly where: string
@@ -158,7 +158,8 @@ export class Commands {
 
   private failed(error: unknown): void {
     if (this.closed) return
-    this.why = reasonOf(error)
+    // Callers needn't know how we log in.
+    this.why = faultOf(error) === undefined ? reasonOf(error) : "it refuses the connection"
     this.tell(error)
     this.losing = true
     queueMicrotask(() => {
@@ -177,7 +178,7 @@ export class Commands {
     if (this.up === up) return
     this.up = up
     const said = failure instanceof Error ? failure.message : ""
-    const lost = Effect.logWarning(`${this.where} can't be reached: ${this.why}`, said)
+    const lost = Effect.logWarning(`${this.where} can't be reached: ${reasonOf(failure)}`, said)
     this.run(up ? Effect.logInfo(`${this.where} is there again`) : lost)
   }
 

@@ -25,12 +25,12 @@ export interface WatchOptions {
 
 type Subscriber = ReturnType<Link["subscriber"]>
 
-/** Those who are connected for subscriptions, until one connection is lost. */
+/** Connections for subscriptions, until one of them is lost. */
 interface Subscription {
   readonly clients: ReadonlyArray<Subscriber>
   /** Told of the loss. */
   readonly watching: Set<Changes>
-  lost: RpcError | undefined
+  readonly lost: () => RpcError | undefined
 }
 
 // Keyspace events of strings and of all keys, of expiry and of eviction.
@@ -130,11 +130,12 @@ export const makeWatch = Effect.fnUntraced(function* (
 
   const connect = Effect.gen(function* () {
     const nodes = yield* commands.nodes()
-    const subscription: Subscription = { clients: [], watching: new Set(), lost: undefined }
+    const watching = new Set<Changes>()
+    let lost: RpcError | undefined
     const lose = (why: string, cause?: unknown) => {
-      if (subscription.lost !== undefined) return
-      subscription.lost = unwatched(where, why, cause)
-      for (const one of subscription.watching) one.fail(subscription.lost)
+      if (lost !== undefined) return
+      lost = unwatched(where, why, cause)
+      for (const one of watching) one.fail(lost)
       run(RcRef.invalidate(shared))
     }
     const clients = yield* Effect.forEach(
@@ -162,25 +163,26 @@ export const makeWatch = Effect.fnUntraced(function* (
       ),
       (off) => Effect.sync(off),
     )
-    return Object.assign(subscription, { clients })
+    return { clients, watching, lost: () => lost } satisfies Subscription
   })
   const shared: RcRef.RcRef<Subscription, RpcError> = yield* RcRef.make({ acquire: connect })
 
   return Effect.fnUntraced(function* (prefix: string) {
-    const subscription = yield* RcRef.get(shared)
+    const { clients, watching, lost } = yield* RcRef.get(shared)
     const changes = new Changes(maxChanges)
     yield* Effect.acquireRelease(
-      Effect.sync(() => subscription.watching.add(changes)),
-      () => Effect.sync(() => subscription.watching.delete(changes)),
+      Effect.sync(() => watching.add(changes)),
+      () => Effect.sync(() => watching.delete(changes)),
     )
-    if (subscription.lost !== undefined) return yield* Effect.fail(subscription.lost)
+    const already = lost()
+    if (already !== undefined) return yield* Effect.fail(already)
     const channel = `__keyspace@${database}__:${keyPrefix}`
     const pattern = `${escapeGlob(channel + prefix)}*`
     const listener = (event: string, name: string) => {
       if (!unchanging.has(event)) changes.add(name.slice(channel.length))
     }
     yield* Effect.forEach(
-      subscription.clients,
+      clients,
       (client) => {
         // Where the connection is lost there is nothing to end.
         const end = Effect.sync(() => void client.pUnsubscribe(pattern, listener).catch(() => undefined))

@@ -125,3 +125,18 @@ test("a watch waits for a Redis that is away", () =>
     yield* store.set("key", value)
     assert.equal((yield* Stream.runHead(changes))._tag, "Some")
   }))
+
+test("a watch that is interrupted while Redis hangs leaves nothing behind", () =>
+  Effect.gen(function* () {
+    const server = yield* redisServer()
+    const store = yield* redis(server.url)
+    yield* server.pause
+    const watching = yield* Effect.forkScoped(Effect.scoped(store.watch("")), { startImmediately: true })
+    yield* Effect.sleep("50 millis")
+    yield* Fiber.interrupt(watching)
+    yield* server.resume
+    const others = yield* server.command("client", "list")
+    // This store's and redis-cli's.
+    assert.equal(others.split("\n").length, 2)
+    yield* store.watch("")
+  }))
