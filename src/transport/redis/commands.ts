@@ -173,9 +173,9 @@ export class Commands {
     if (this.tried === undefined) {
       this.tried = { failure }
       this.onTried?.(failure)
-      if (faultOf(failure) !== undefined) return
     }
-    if (this.up === up) return
+    // That is told as an error of the store, which ends with it.
+    if (this.up === up || faultOf(this.tried.failure) !== undefined) return
     this.up = up
     const said = failure instanceof Error ? failure.message : ""
     const lost = Effect.logWarning(`${this.where} can't be reached: ${reasonOf(failure)}`, said)
