@@ -4,6 +4,9 @@
  *
  * @module
  */
+export { type MemoryRegistryOptions, memoryRegistry } from "./discovery/memory.ts"
+export type { Endpoint, Registration, Registry } from "./discovery/registry.ts"
+export { staticRegistry } from "./discovery/static.ts"
 export { type CircuitBreakerOptions, circuitBreaker } from "./layers/circuitBreaker.ts"
 export { concurrencyLimit } from "./layers/concurrencyLimit.ts"
 export { type DeadlineOptions, deadline } from "./layers/deadline.ts"
