@@ -5,6 +5,7 @@
  * @module
  */
 export { type MemoryRegistryOptions, memoryRegistry } from "./discovery/memory.ts"
+export { type RegisteredOptions, registered } from "./discovery/registered.ts"
 export type { Endpoint, Registration, Registry } from "./discovery/registry.ts"
 export { staticRegistry } from "./discovery/static.ts"
 export { type CircuitBreakerOptions, circuitBreaker } from "./layers/circuitBreaker.ts"
