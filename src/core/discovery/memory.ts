@@ -3,7 +3,7 @@
  */
 import { Clock, Deferred, Duration, Effect, Stream } from "effect"
 import { RpcError } from "../rpc/error.ts"
-import type { Endpoint, Registration, Registry } from "./registry.ts"
+import type { Endpoint, Registry } from "./registry.ts"
 
 export interface MemoryRegistryOptions {
   /** How many endpoints there may be, those of all services together. Default: 10,000. */
@@ -51,8 +51,9 @@ class Memory implements Registry {
     this.maxEndpoints = maxEndpoints
   }
 
-  register(service: string, endpoint: Endpoint, ttl: Duration.Duration): Effect.Effect<Registration, RpcError> {
-    return Effect.suspend(() => {
+  // Properties, so that they can be taken out of their registry as those of any other.
+  readonly register: Registry["register"] = (service, endpoint, ttl) =>
+    Effect.suspend(() => {
       const { address } = endpoint
       // Who is in already needs no more room.
       if (this.entries.get(service)?.leases.has(address) !== true && !this.hasRoom()) return Effect.fail(this.full())
@@ -67,9 +68,8 @@ class Memory implements Registry {
       disturb(entry)
       return Effect.succeed({ renew: this.renew(service, lease), deregister: this.deregister(service, lease) })
     })
-  }
 
-  resolve(service: string): Stream.Stream<ReadonlyArray<Endpoint>> {
+  readonly resolve: Registry["resolve"] = (service) => {
     const watching = Effect.acquireRelease(
       Effect.sync(() => {
         const entry = this.entry(service)

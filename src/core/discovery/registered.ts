@@ -67,7 +67,7 @@ const keep = Effect.fnUntraced(function* (
   closing: Deferred.Deferred<void>,
 ) {
   const { address } = endpoint
-  const third = Duration.millis(Duration.toMillis(ttl) / 3)
+  const third = Duration.millis(Math.floor(Duration.toMillis(ttl) / 3))
   const backoff: Backoff.Backoff = { initial: "100 millis", multiplier: 1.6, max: third, jitter: 0.2 }
   const closed = Deferred.await(closing)
   let registration: Registration | undefined
@@ -115,7 +115,7 @@ const tried = <A>(
     const leave = Effect.sync(() => fiber.interruptUnsafe())
     const error = new RpcError({
       code: "deadline_exceeded",
-      message: `the registry didn't answer within ${Math.round(Duration.toMillis(duration))} ms`,
+      message: `the registry didn't answer within ${Duration.toMillis(duration)} ms`,
     })
     return Effect.timeoutOrElse(Fiber.await(fiber), {
       duration,
