@@ -4,6 +4,8 @@
 import { Effect, type Scope } from "effect"
 import type { Registry } from "../core/discovery/registry.ts"
 import { staticRegistry } from "../core/discovery/static.ts"
+import { parseName } from "./dns/name.ts"
+import { dns } from "./dns/registry.ts"
 import { etcd } from "./etcd/registry.ts"
 import { parseEtcdUrl, withoutUser } from "./etcd/url.ts"
 import { AddressError } from "./net/address.ts"
@@ -26,6 +28,9 @@ export interface OpenedRegistry {
  * | URL | endpoints |
  * | --- | --- |
  * | `etcd://host:2379/pi`, `etcds://user:password@one,two,three/pi` | those registered in etcd as `pi`: see `etcd` |
+ * | `dns://pi.example.org:8080` | the addresses that DNS has for the host: see `dns` |
+ * | `srv://_grpc._tcp.example.org` | the hosts and ports in its records of type SRV |
+ * | `dns://10.0.0.53:53/…`, `srv://10.0.0.53:53/…` | the same, asked of this server |
  * | `static:10.0.0.1:8080,10.0.0.2:8080` | these |
  *
  * @example
@@ -47,6 +52,19 @@ export const openRegistry = Effect.fnUntraced(function* (
       const { path } = yield* Effect.fromResult(parseEtcdUrl(url))
       if (path === "") return yield* fail("names no service: put a / and its name behind the host, such as /pi")
       return { registry: yield* etcd(url, tls === undefined ? {} : { tls }), service: path }
+    }
+    case "dns":
+    case "srv": {
+      const [, server, service = ""] = /^(?:\/\/(?:([^/]*)\/)?)?([^/]*)$/.exec(url.slice("dns:".length)) ?? []
+      const name = parseName(service)
+      if (name === undefined || "service" in name !== (scheme === "srv")) {
+        return yield* fail(
+          scheme === "dns"
+            ? "names no host and port: give dns://host:port"
+            : "names no service: give srv:// and a name without a port, such as srv://_grpc._tcp.example.org",
+        )
+      }
+      return { registry: dns(server ? { servers: [server] } : {}), service }
     }
     case "static": {
       const addresses = url
