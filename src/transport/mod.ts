@@ -16,6 +16,7 @@ export {
 export * as Client from "./client.ts"
 export { register } from "./connect/routes.ts"
 export { createTransport, type OwnTransport, toTransport } from "./connect/transport.ts"
+export { type DiscoverOptions, discover } from "./discover.ts"
 export { type FetchHandler, toFetch } from "./fetch.ts"
 export { brotli, type CompressionOptions, compression, encodings, gzip, zstd } from "./layers/compression.ts"
 export type { MessageLimits } from "./limits.ts"
