@@ -16,6 +16,7 @@ export {
 export * as Client from "./client.ts"
 export { register } from "./connect/routes.ts"
 export { createTransport, type OwnTransport, toTransport } from "./connect/transport.ts"
+export { type DiscoverOptions, discover } from "./discover.ts"
 export { type DnsOptions, dns } from "./dns/registry.ts"
 export { type EtcdOptions, etcd } from "./etcd/registry.ts"
 export { type FetchHandler, toFetch } from "./fetch.ts"
