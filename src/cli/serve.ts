@@ -18,6 +18,7 @@ import { healthService } from "../transport/health.ts"
 import { compression } from "../transport/layers/compression.ts"
 import { serve as listenAndServe } from "../transport/server.ts"
 import * as Service from "../transport/service.ts"
+import { type RegistrationFlags, registering, registrationFlags, unregistered } from "./discovery.ts"
 import { durationFlag, positiveDurationFlag } from "./duration.ts"
 import { readTls, type TlsFlags, tlsFlags } from "./tls.ts"
 import { when } from "./when.ts"
@@ -52,6 +53,7 @@ const flags = {
   ),
   log: Flag.Boolean("log").pipe(Flag.withDescription("Log each call's status and cost"), Flag.withDefault(false)),
   ...workersFlags,
+  ...registrationFlags,
   ...tlsFlags,
   keepaliveTime: positiveDurationFlag("keepalive-time").pipe(
     Flag.withDescription("Ask a client that was silent for so long whether it is there; 2h by default"),
@@ -75,7 +77,7 @@ const flags = {
   ),
 } as const
 
-export interface ServeFlags extends TlsFlags, WorkersFlags {
+export interface ServeFlags extends TlsFlags, RegistrationFlags, WorkersFlags {
   readonly host: string
   readonly port: number
   readonly streaming: boolean
@@ -102,6 +104,7 @@ export const defaults: ServeFlags = {
   log: false,
   workers: 1,
   worker: Option.none(),
+  ...unregistered,
   cert: Option.none(),
   key: Option.none(),
   clientCa: Option.none(),
@@ -201,9 +204,12 @@ const run = Effect.fnUntraced(function* (options: ServeFlags) {
   if (Option.isSome(options.worker)) return yield* work(listening(options))
   // The last to run: all has drained by then. A signal that comes before it listens ends it without a farewell.
   yield* Effect.addFinalizer(() => (process.exitCode === 0 ? Console.log("drained, bye") : Effect.void))
+  const register = yield* registering(options)
   const { url } = yield* listeningInAll(options)
   yield* Console.log(`basel serves pi.PiCalculator on ${url}: gRPC, gRPC-Web, Connect and JSON. Try:`)
   yield* Effect.forEach(commands(url, options), (command) => Console.log(`  ${command}`), { discard: true })
+  // By the parent alone, once for all workers; out again before they drain.
+  yield* register(url)
   // From here on a signal is how this ends, and no failure.
   process.exitCode = 0
   return yield* Effect.never
@@ -218,6 +224,7 @@ export const serve = Command.make("serve", flags, run).pipe(
     { command: "basel serve --port 9000 --delay 10ms", description: "Another port, and each call takes 10 ms more" },
     { command: "basel serve --workers auto", description: "A process for each core, on one port" },
     { command: "basel serve --cert server.pem --key server.key", description: "Over TLS, for gRPC and HTTPS alike" },
+    { command: "basel serve --etcd http://127.0.0.1:2379 --name pi", description: "Where clients can discover it" },
     { command: "basel serve --streaming --seed 7", description: "The tutorial's streaming edition, always the same" },
   ]),
 )
