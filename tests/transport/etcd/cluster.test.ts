@@ -1,10 +1,9 @@
 import assert from "node:assert/strict"
-import { Duration, Effect, Schedule, Stream } from "effect"
-import type { Registry } from "../../../src/core/discovery/registry.ts"
+import { Duration, Effect } from "effect"
 import { etcd } from "../../../src/transport/etcd/registry.ts"
 import { test } from "../../effect.ts"
 import { cluster, etcdctl, type Member } from "./server.ts"
-import { watching } from "./watching.ts"
+import { lasting, watching } from "./watching.ts"
 
 const ttl = Duration.seconds(60)
 
@@ -21,12 +20,6 @@ const ranked = (members: ReadonlyArray<Member>) =>
       ? yield* Effect.fail("there is no leader")
       : { leader, others: members.filter((member) => member !== leader) }
   }).pipe(Effect.retry({ times: 100 }))
-
-/** The same, whose watches are begun again, as the port has it: etcd ends them at an election. */
-const lasting = (registry: Registry): Registry => ({
-  register: (...args) => registry.register(...args),
-  resolve: (service) => Stream.retry(registry.resolve(service), Schedule.spaced("50 millis")),
-})
 
 test("when the leader of three dies, which is the member that is asked, the registry goes on with the others", () =>
   Effect.gen(function* () {

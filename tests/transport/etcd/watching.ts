@@ -1,7 +1,7 @@
 /**
  * Watching a service in a registry.
  */
-import { Effect, Fiber, Queue, Stream } from "effect"
+import { Effect, Fiber, Queue, Schedule, Stream } from "effect"
 import type { Endpoint, Registry } from "../../../src/core/discovery/registry.ts"
 import type { RpcError } from "../../../src/core/rpc/error.ts"
 
@@ -26,4 +26,10 @@ export const watching = Effect.fnUntraced(function* (registry: Registry, service
     }
   })
   return { until, failed: Fiber.join(failed) }
+})
+
+/** A registry whose watches are begun again when they fail, as the port allows. */
+export const lasting = (registry: Registry): Registry => ({
+  register: (...args) => registry.register(...args),
+  resolve: (service) => Stream.retry(registry.resolve(service), Schedule.spaced("50 millis")),
 })
