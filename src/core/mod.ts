@@ -4,8 +4,11 @@
  *
  * @module
  */
+export * as Cache from "./cache/cache.ts"
 export { type MemoryOptions, memory } from "./cache/memory.ts"
+export { prefixed } from "./cache/prefixed.ts"
 export type { Change, Condition, Entry, IncrementOptions, SetOptions, Store } from "./cache/store.ts"
+export { type CachedOptions, cached } from "./layers/cached.ts"
 export { type CircuitBreakerOptions, circuitBreaker } from "./layers/circuitBreaker.ts"
 export { concurrencyLimit } from "./layers/concurrencyLimit.ts"
 export { type DeadlineOptions, deadline } from "./layers/deadline.ts"
@@ -26,6 +29,7 @@ export * as Backoff from "./rpc/backoff.ts"
 export {
   Call,
   type CallInfo,
+  flushHeader,
   type Idempotency,
   type Kind,
   type Method,
