@@ -203,7 +203,7 @@ export const storeContract = <E>({ name, make, wait, test: on = test }: StoreCon
           assert.equal(yield* store.increment("a", at), at)
           assert.equal((yield* Effect.flip(store.increment("a", by))).code, "out_of_range")
           assert.equal(textOf(yield* store.get("a")), `${at}`)
-          assert.equal(yield* store.increment("a", -at - by), -by)
+          assert.equal(yield* store.increment("a", -by), at - by)
         }
       }),
     )
