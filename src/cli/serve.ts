@@ -20,6 +20,7 @@ import { serve as listenAndServe } from "../transport/server.ts"
 import * as Service from "../transport/service.ts"
 import { type RegistrationFlags, registering, registrationFlags, unregistered } from "./discovery.ts"
 import { durationFlag, positiveDurationFlag } from "./duration.ts"
+import { type CacheFlags, type Caching, cacheFlags, caching, uncached } from "./store.ts"
 import { readTls, type TlsFlags, tlsFlags } from "./tls.ts"
 import { when } from "./when.ts"
 import { type WorkersFlags, work, workers, workersFlags } from "./workers.ts"
@@ -54,6 +55,7 @@ const flags = {
   log: Flag.Boolean("log").pipe(Flag.withDescription("Log each call's status and cost"), Flag.withDefault(false)),
   ...workersFlags,
   ...registrationFlags,
+  ...cacheFlags,
   ...tlsFlags,
   keepaliveTime: positiveDurationFlag("keepalive-time").pipe(
     Flag.withDescription("Ask a client that was silent for so long whether it is there; 2h by default"),
@@ -77,7 +79,7 @@ const flags = {
   ),
 } as const
 
-export interface ServeFlags extends TlsFlags, RegistrationFlags, WorkersFlags {
+export interface ServeFlags extends TlsFlags, CacheFlags, RegistrationFlags, WorkersFlags {
   readonly host: string
   readonly port: number
   readonly streaming: boolean
@@ -105,6 +107,7 @@ export const defaults: ServeFlags = {
   workers: 1,
   worker: Option.none(),
   ...unregistered,
+  ...uncached,
   cert: Option.none(),
   key: Option.none(),
   clientCa: Option.none(),
@@ -122,24 +125,28 @@ const keep = ({ time, level, text }: Journal.Entry): Effect.Effect<void> =>
   // JSON, so that no text can pass for a line of our own.
   Effect.logInfo(`report ${JSON.stringify({ level, text, ...(time === undefined ? {} : { time }) })}`)
 
-// The order is outward: the limits hold for the delay too, and a refused call is logged.
-const layers =
+const limited =
   (options: ServeFlags): CallLayer =>
   (service) =>
+    pipe(service, concurrencyLimit(10_000), options.log ? tracing({ log: true }) : identity, compression())
+
+// The order is outward: what is cached isn't delayed, the limits hold for both, and a refused call is logged.
+const layers =
+  (options: ServeFlags, { layer }: Caching) =>
+  <D, R>(service: Service.Service<D, R>) =>
     pipe(
       service,
       when(options.seed, seeded),
       when(options.delay, delay),
+      layer,
       deadline({ max: "10 minutes" }),
-      concurrencyLimit(10_000),
-      options.log ? tracing({ log: true }) : identity,
-      compression(),
+      limited(options),
     )
 
 /** A word as a shell takes it. */
 const word = (text: string): string => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`)
 
-const commands = (url: string, { streaming, cert, clientCa }: ServeFlags): ReadonlyArray<string> => {
+const commands = (url: string, { streaming, cache, cert, clientCa }: ServeFlags): ReadonlyArray<string> => {
   const { host } = new URL(url)
   // A certificate is its own authority to curl and grpcurl, whoever signed it.
   const trusted = Option.map(cert, word)
@@ -154,12 +161,16 @@ const commands = (url: string, { streaming, cert, clientCa }: ServeFlags): Reado
   })
   const grpcurl = (folder: string) =>
     `grpcurl ${trust} -import-path ${folder} -proto pi.proto -d '{"n":999}' ${host} pi.PiCalculator/Calc`
-  if (streaming) return [grpcurl("proto/streaming")]
+  const ours = (...args: ReadonlyArray<string>) =>
+    // Ours speaks no TLS yet.
+    Option.isSome(cert) ? [] : [`bun run src/main.ts ${args.join(" ")} --address ${url}`]
+  const caching = Option.isSome(cache) ? ours("cache", "set", "greeting", "hello") : []
+  if (streaming) return [grpcurl("proto/streaming"), ...caching]
   return [
     grpcurl("proto"),
     `${curl} -d '{"n":999}' -H 'content-type: application/json' ${url}/pi.PiCalculator/Calc`,
-    // Ours speaks no TLS yet.
-    ...(Option.isSome(cert) ? [] : [`bun run src/main.ts calc 1..10 --address ${url}`]),
+    ...caching,
+    ...ours("calc", "1..10"),
   ]
 }
 
@@ -167,14 +178,15 @@ const commands = (url: string, { streaming, cert, clientCa }: ServeFlags): Reado
 export const listening = Effect.fnUntraced(function* (options: ServeFlags) {
   const journal = yield* Journal.open(keep)
   const programs = Calculator.make({ journal, series: options.summation ? summation : closedForm })
-  const around = layers(options)
+  const cache = yield* caching(options, options.summation ? "/summation" : "")
+  const around = layers(options, cache)
   const service = options.streaming
     ? around(Service.make(StreamingPiCalculator, { calc: programs.calcStream }))
     : around(Service.make(PiCalculator, programs))
-  const health = Health.make([service.descriptor.typeName])
+  const health = Health.make([service, ...cache.services].map(({ descriptor }) => descriptor.typeName))
   const tls = yield* readTls(options)
   const { host, port, grace, worker } = options
-  const server = yield* listenAndServe([service, healthService(health)], {
+  const server = yield* listenAndServe([service, ...cache.services.map(limited(options)), healthService(health)], {
     host,
     port: Option.getOrElse(worker, () => port),
     reusePort: Option.isSome(worker),
@@ -225,6 +237,7 @@ export const serve = Command.make("serve", flags, run).pipe(
     { command: "basel serve --workers auto", description: "A process for each core, on one port" },
     { command: "basel serve --cert server.pem --key server.key", description: "Over TLS, for gRPC and HTTPS alike" },
     { command: "basel serve --etcd http://127.0.0.1:2379 --name pi", description: "Where clients can discover it" },
+    { command: "basel serve --delay 10ms --cache memory", description: "No call waits twice; with a cache of its own" },
     { command: "basel serve --streaming --seed 7", description: "The tutorial's streaming edition, always the same" },
   ]),
 )
