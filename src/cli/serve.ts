@@ -16,6 +16,7 @@ import { PiCalculator as StreamingPiCalculator } from "../transport/gen/streamin
 import { compression } from "../transport/layers/compression.ts"
 import { serve as listenAndServe } from "../transport/server.ts"
 import * as Service from "../transport/service.ts"
+import { type RegistrationFlags, registering, registrationFlags, unregistered } from "./discovery.ts"
 import { durationFlag, positiveDurationFlag } from "./duration.ts"
 import { readTls, type TlsFlags, tlsFlags } from "./tls.ts"
 import { when } from "./when.ts"
@@ -48,6 +49,7 @@ const flags = {
     Flag.withDefault(Duration.seconds(10)),
   ),
   log: Flag.Boolean("log").pipe(Flag.withDescription("Log each call's status and cost"), Flag.withDefault(false)),
+  ...registrationFlags,
   ...tlsFlags,
   keepaliveTime: positiveDurationFlag("keepalive-time").pipe(
     Flag.withDescription("Ask a client that was silent for so long whether it is there; 2h by default"),
@@ -71,7 +73,7 @@ const flags = {
   ),
 } as const
 
-export interface ServeFlags extends TlsFlags {
+export interface ServeFlags extends TlsFlags, RegistrationFlags {
   readonly host: string
   readonly port: number
   readonly streaming: boolean
@@ -96,6 +98,7 @@ export const defaults: ServeFlags = {
   summation: false,
   grace: Duration.seconds(10),
   log: false,
+  ...unregistered,
   cert: Option.none(),
   key: Option.none(),
   clientCa: Option.none(),
@@ -179,10 +182,12 @@ export const listening = Effect.fnUntraced(function* (options: ServeFlags) {
 })
 
 const run = Effect.fnUntraced(function* (options: ServeFlags) {
+  const register = yield* registering(options)
   const { url } = yield* listening(options)
   yield* Console.log(`basel serves pi.PiCalculator on ${url}: gRPC, gRPC-Web, Connect and JSON. Try:`)
   yield* Effect.forEach(commands(url, options), (command) => Console.log(`  ${command}`), { discard: true })
   yield* Effect.addFinalizer(() => Console.log("drained, bye"))
+  yield* register(url)
   // From here on a signal is how this ends, and no failure.
   process.exitCode = 0
   return yield* Effect.never
@@ -196,6 +201,7 @@ export const serve = Command.make("serve", flags, run).pipe(
   Command.withExamples([
     { command: "basel serve --port 9000 --delay 10ms", description: "Another port, and each call takes 10 ms more" },
     { command: "basel serve --cert server.pem --key server.key", description: "Over TLS, for gRPC and HTTPS alike" },
+    { command: "basel serve --etcd http://127.0.0.1:2379 --name pi", description: "Where clients can discover it" },
     { command: "basel serve --streaming --seed 7", description: "The tutorial's streaming edition, always the same" },
   ]),
 )
