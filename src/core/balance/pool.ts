@@ -108,18 +108,24 @@ export class Pool {
     if (this.isClosed) return
     const before = this.subchannels
     const now = new Map<string, Subchannel>()
-    this.subchannels = now
-    for (const [member, had] of [...this.members]) {
-      const has = member.chosen(this.endpoints).map((endpoint) => {
-        const { address } = endpoint
-        const one = now.get(address) ?? before.get(address) ?? new Subchannel(endpoint, this.surroundings, this.scope)
-        now.set(address, one)
-        return one
-      })
-      const same = has.length === had.length && has.every((one, i) => one === had[i])
-      this.members.set(member, same ? had : has)
-      member.listed(same ? had : has)
+    const opened: Array<Subchannel> = []
+    const subchannel = (endpoint: Endpoint): Subchannel => {
+      const { address } = endpoint
+      let one = now.get(address) ?? before.get(address)
+      if (one === undefined) {
+        one = new Subchannel(endpoint, this.surroundings, this.scope)
+        opened.push(one)
+      }
+      now.set(address, one)
+      return one
     }
+    for (const [member, had] of this.members) {
+      const has = member.chosen(this.endpoints).map(subchannel)
+      this.members.set(member, has.length === had.length && has.every((one, i) => one === had[i]) ? had : has)
+    }
+    this.subchannels = now
+    for (const [member, has] of [...this.members]) member.listed(has)
     for (const [address, one] of before) if (!now.has(address)) one.leave()
+    for (const one of opened) one.open()
   }
 }

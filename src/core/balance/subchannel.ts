@@ -37,6 +37,7 @@ export class Subchannel {
   failedAt = 0
   /** How many calls run. */
   active = 0
+  private readonly endpoint: Endpoint
   private readonly surroundings: Surroundings
   private readonly scope: Scope.Closeable
   private left = false
@@ -45,10 +46,15 @@ export class Subchannel {
 
   constructor(endpoint: Endpoint, surroundings: Surroundings, parent: Scope.Scope) {
     this.address = endpoint.address
+    this.endpoint = endpoint
     this.surroundings = surroundings
     this.scope = Scope.forkUnsafe(parent)
     this.connector = refusing(`${this.address} is being opened`)
-    this.fork(this.life(endpoint))
+  }
+
+  /** Opens it, and follows where it stands until it is closed. */
+  open(): void {
+    this.fork(this.life)
   }
 
   /** Connects, if there is no connection and none is tried. */
@@ -98,9 +104,9 @@ export class Subchannel {
     this.surroundings.run(Effect.asVoid(Effect.forkIn(effect, this.scope, { startImmediately: true })))
   }
 
-  private life(endpoint: Endpoint): Effect.Effect<void> {
+  private get life(): Effect.Effect<void> {
     const { open, service } = this.surroundings
-    return Effect.matchEffect(Scope.provide(open(endpoint), this.scope), {
+    return Effect.matchEffect(Scope.provide(open(this.endpoint), this.scope), {
       onSuccess: (connector) => {
         this.connector = connector
         const watch = Stream.runForEach(connector.connectivity.changes, (state) => Effect.sync(() => this.set(state)))

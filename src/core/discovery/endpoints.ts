@@ -30,10 +30,10 @@ export const endpoints = (
         lost = false
         return Effect.logInfo(`the registry says again which are ${of}`)
       }),
-      Stream.tapError((error) => {
+      Stream.tapError(({ message }) => {
         if (lost) return Effect.void
         lost = true
-        return Effect.logWarning(`the registry can't be asked for ${of}: the last that it told are kept`, error)
+        return Effect.logWarning(`the registry can't be asked for ${of}, the last that it told are kept: ${message}`)
       }),
       Stream.retry(Backoff.schedule(backoff)),
       // The schedule never ends.
