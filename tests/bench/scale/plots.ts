@@ -6,7 +6,7 @@ import { compile, type TopLevelSpec } from "vega-lite"
 import type { Need } from "./fanOut.ts"
 import type { Tenth } from "./registryLoad.ts"
 import type { Course } from "./storm.ts"
-import type { Churn, Spread } from "./subsets.ts"
+import type { Spread } from "./subsets.ts"
 
 const look = {
   $schema: "https://vega.github.io/schema/vega-lite/v6.json",
@@ -16,7 +16,14 @@ const look = {
     font: "DejaVu Sans, Verdana, sans-serif",
     title: { fontSize: 15, anchor: "start", subtitleFontSize: 12, subtitlePadding: 6, offset: 14 },
     axis: { labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", gridColor: "#e4e4e4" },
-    legend: { labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 400, symbolStrokeWidth: 3 },
+    legend: {
+      labelFontSize: 12,
+      titleFontSize: 12,
+      titleFontWeight: "normal",
+      labelLimit: 500,
+      titleLimit: 500,
+      symbolStrokeWidth: 3,
+    },
     header: { labelFontSize: 12, labelFontWeight: "bold", labelAnchor: "start" },
     view: { stroke: "#cccccc" },
     line: { strokeWidth: 2 },
@@ -39,14 +46,18 @@ export const registryPlot = (
     refused: "asked in vain",
   } as const
   const seconds = Math.floor(tenths.length / 10)
+  // None has no place on a log scale: the line is broken there.
+  const orNull = (sum: number) => (sum === 0 ? null : sum)
   const values = Object.entries(names).flatMap(([kind, name]) =>
     Array.from({ length: seconds }, (_, second) => ({
       second,
       name,
-      perSecond: tenths
-        .slice(second * 10, second * 10 + 10)
-        .reduce((sum, counts) => sum + counts[kind as keyof typeof names], 0),
-    })).filter(({ perSecond }) => perSecond > 0),
+      perSecond: orNull(
+        tenths
+          .slice(second * 10, second * 10 + 10)
+          .reduce((sum, counts) => sum + counts[kind as keyof typeof names], 0),
+      ),
+    })),
   )
   return {
     ...look,
@@ -81,7 +92,7 @@ export const registryPlot = (
       },
       {
         data: { values },
-        mark: { type: "line", point: { size: 14 } },
+        mark: { type: "line", point: { size: 14 }, invalid: "break-paths-show-domains" },
         encoding: {
           x: { field: "second", type: "quantitative", title: "seconds", scale: { domain: [0, seconds] } },
           y: {
@@ -200,95 +211,55 @@ export const spreadPlot = (
   drawn: ReadonlyArray<Spread>,
   chosen: ReadonlyArray<Spread & { readonly endpoints: number }>,
 ): TopLevelSpec => {
-  const encoding = {
-    x: {
-      field: "mean",
-      type: "quantitative" as const,
-      title: "connections of the mean endpoint: clients × size of a subset ÷ endpoints (log scale)",
-      scale: { type: "log" as const },
-      axis: { format: "~s" },
-    },
-    y: {
-      field: "most",
-      type: "quantitative" as const,
-      title: "connections of the fullest endpoint, × mean (log scale)",
-      scale: { type: "log" as const, domain: [1, 12] },
-      axis: { values: [1, 1.1, 1.2, 1.5, 2, 3, 5, 10], format: "~r" },
-    },
+  const of = (spread: Spread, endpoints: number, series: string) => ({
+    mean: (spread.clients * spread.size) / endpoints,
+    most: spread.most,
+    series,
+  })
+  const x = {
+    field: "mean",
+    type: "quantitative" as const,
+    title: "connections of the mean endpoint = clients × size of a subset ÷ endpoints (log scale)",
+    scale: { type: "log" as const, domain: [0.4, 10_000] },
+    axis: { values: [0.5, 1, 10, 100, 1000, 10_000], format: "~s" },
   }
-  const of = (spread: Spread, endpoints: number) => ({ ...spread, mean: (spread.clients * spread.size) / endpoints })
+  const y = {
+    field: "most",
+    type: "quantitative" as const,
+    title: "fullest endpoint, × the mean (log scale)",
+    scale: { type: "log" as const, domain: [1, 20] },
+    axis: { values: [1, 1.25, 1.5, 2, 3, 5, 10, 20], format: "~r" },
+  }
+  const color = {
+    field: "series",
+    type: "nominal" as const,
+    sort: null,
+    legend: { orient: "bottom" as const, columns: 3, title: null },
+  }
   return {
     ...look,
     title: {
-      text: "How even the load is when each client connects to some of the endpoints only",
-      subtitle: "each client's calls go to its subset in equal parts",
+      text: "How even the load is when a client connects to some of the endpoints only",
+      subtitle: "lines: drawn at random out of 10,000 endpoints; diamonds: chosen by Basel, out of 100 to 10,000",
     },
-    width: 560,
-    height: 320,
+    width: 680,
+    height: 300,
     layer: [
       {
         data: {
-          values: drawn.map((spread) => ({
-            ...of(spread, 10_000),
-            series: `${spread.clients.toLocaleString("en")} clients, 10,000 endpoints, drawn at random`,
-          })),
+          values: drawn.map((spread) => of(spread, 10_000, `${spread.clients.toLocaleString("en")} clients`)),
         },
         mark: { type: "line", point: true },
-        encoding: { ...encoding, color: { field: "series", type: "nominal", sort: null, title: null } },
+        encoding: { x, y, color },
       },
       {
-        data: {
-          values: chosen.map((spread) => ({
-            ...of(spread, spread.endpoints),
-            series: "chosen by Basel's rendezvous, 100 to 10,000 endpoints",
-          })),
-        },
+        data: { values: chosen.map((spread) => of(spread, spread.endpoints, "chosen by Basel")) },
         mark: { type: "point", shape: "diamond", size: 90, strokeWidth: 2 },
-        encoding: {
-          ...encoding,
-          color: {
-            field: "series",
-            type: "nominal",
-            sort: null,
-            legend: { orient: "bottom", columns: 2, title: null },
-          },
-        },
+        encoding: { x, y, color },
       },
     ],
   }
 }
-
-/** What is moved when endpoints leave. */
-export const churnPlot = (rows: ReadonlyArray<Churn>): TopLevelSpec => ({
-  ...look,
-  title: {
-    text: "Connections to endpoints that stay, which clients close all the same when others leave",
-    subtitle: "10,000 endpoints, subsets of 20",
-  },
-  width: 420,
-  height: 220,
-  data: { values: rows.map((row) => ({ ...row, percent: row.moved * 100 })) },
-  layer: [
-    {
-      mark: { type: "bar" },
-      encoding: {
-        x: { field: "leaving", type: "ordinal", title: "endpoints that leave", axis: { labelAngle: 0, format: ",d" } },
-        xOffset: { field: "scheme", type: "nominal", sort: null },
-        y: { field: "percent", type: "quantitative", title: "% of connections", scale: { domain: [0, 110] } },
-        color: { field: "scheme", type: "nominal", sort: null, legend: { orient: "bottom", title: null } },
-      },
-    },
-    {
-      mark: { type: "text", dy: -7, fontSize: 11 },
-      encoding: {
-        x: { field: "leaving", type: "ordinal" },
-        xOffset: { field: "scheme", type: "nominal", sort: null },
-        y: { field: "percent", type: "quantitative" },
-        text: { field: "percent", type: "quantitative", format: ".3~r" },
-      },
-    },
-  ],
-})
 
 /** What is sent and answered in a storm, a panel for each kind of client. */
 export const stormPlot = (
@@ -311,8 +282,9 @@ export const stormPlot = (
   },
   facet: { field: "name", type: "nominal", sort: courses.map(({ name }) => name), title: null },
   columns: 2,
+  spacing: { row: 24, column: 24 },
   spec: {
-    width: 330,
+    width: 320,
     height: 170,
     layer: [
       {
