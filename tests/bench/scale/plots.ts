@@ -99,7 +99,7 @@ export const registryPlot = (
             field: "perSecond",
             type: "quantitative",
             title: "operations a second (log scale)",
-            scale: { type: "log", domain: [1, 50_000] },
+            scale: { type: "log", domain: [1, 200_000] },
             axis: { format: "~s" },
           },
           color: {
@@ -221,7 +221,7 @@ export const spreadPlot = (
     type: "quantitative" as const,
     title: "connections of the mean endpoint = clients × size of a subset ÷ endpoints (log scale)",
     scale: { type: "log" as const, domain: [0.4, 10_000] },
-    axis: { values: [0.5, 1, 10, 100, 1000, 10_000], format: "~s" },
+    axis: { values: [0.5, 1, 10, 100, 1000, 10_000], format: ",~r" },
   }
   const y = {
     field: "most",
