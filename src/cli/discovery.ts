@@ -73,11 +73,13 @@ export const unregistered: RegistrationFlags = {
 
 /** The address for `etcd` of one as etcd's own programs take it: `http://one:2379,http://two:2379`. */
 function etcdUrl(text: string): Option.Option<string> {
-  const [, scheme = "http", hosts = ""] = /^(?:(https?|etcds?):\/\/)?(.*?)\/?$/.exec(text) ?? []
-  const secure = (one: string) => one === "https" || one === "etcds"
-  const others = Array.from(hosts.matchAll(/,(https?|etcds?):\/\//g), ([, other = ""]) => other)
-  if (hosts === "" || others.some((other) => secure(other) !== secure(scheme))) return Option.none()
-  return Option.some(`${secure(scheme) ? "etcds" : "etcd"}://${hosts.replaceAll(/,\w+:\/\//g, ",")}`)
+  const [first = ""] = /^(https?|etcds?)(?=:\/\/)/.exec(text) ?? []
+  const secure = (scheme: string) => scheme === "https" || scheme === "etcds"
+  const members = text.split(/,(?=\w+:\/\/)/)
+  const hosts = members.map((member) => member.replace(/^(https?|etcds?):\/\//, ""))
+  const mixed = members.some((member) => secure(member.split(":", 1).join()) !== secure(first))
+  if (mixed || hosts.some((one) => !/^[^/]+\/?$/.test(one))) return Option.none()
+  return Option.some(`${secure(first) ? "etcds" : "etcd"}://${hosts.map((one) => one.replace(/\/$/, "")).join()}`)
 }
 
 // Those that mean all addresses of the machine: no client can connect to them.

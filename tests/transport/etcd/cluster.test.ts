@@ -2,21 +2,10 @@ import assert from "node:assert/strict"
 import { Duration, Effect } from "effect"
 import { etcd } from "../../../src/transport/etcd/registry.ts"
 import { test } from "../../effect.ts"
-import { cluster, etcdctl, type Member } from "./server.ts"
+import { cluster, ranked, urlOf } from "./server.ts"
 import { watching } from "./watching.ts"
 
 const ttl = Duration.seconds(60)
-
-const urlOf = (members: ReadonlyArray<Member>): string => `etcd://${members.map(({ host }) => host).join(",")}`
-
-/** The leader, and the others. */
-const ranked = Effect.fnUntraced(function* (members: ReadonlyArray<Member>) {
-  const leads = yield* Effect.forEach(members, (member) =>
-    Effect.map(etcdctl(member, "endpoint", "status"), (status) => status.split(", ")[4] === "true"),
-  )
-  const leader = members.find((_, at) => leads[at]) ?? assert.fail("there is no leader")
-  return { leader, others: members.filter((member) => member !== leader) }
-})
 
 test("when the leader of three dies, which is the member that is asked, the registry goes on with the others", () =>
   Effect.gen(function* () {

@@ -172,3 +172,15 @@ export const contents = (member: Member, ...args: ReadonlyArray<string>): Effect
     for (let at = 0; at + 1 < lines.length; at += 2) entries.set(lines[at] ?? "", lines[at + 1] ?? "")
     return entries
   })
+
+/** The URL for clients of several members. */
+export const urlOf = (members: ReadonlyArray<Member>): string => `etcd://${members.map(({ host }) => host).join(",")}`
+
+/** The leader, and the others. */
+export const ranked = Effect.fnUntraced(function* (members: ReadonlyArray<Member>) {
+  const leads = yield* Effect.forEach(members, (member) =>
+    Effect.map(etcdctl(member, "endpoint", "status"), (status) => status.split(", ")[4] === "true"),
+  )
+  const leader = members.find((_, at) => leads[at]) ?? assert.fail("there is no leader")
+  return { leader, others: members.filter((member) => member !== leader) }
+})
