@@ -205,7 +205,14 @@ table(
     ...drawnSpreads
       .filter(({ size }) => size === 20)
       .map((spread) => ({ ...spread, what: "drawn, of 10,000", endpoints })),
-    ...chosenSpreads.map((spread) => ({ ...spread, what: `chosen, of ${round(spread.endpoints)}` })),
+    ...chosenSpreads.flatMap((spread) => {
+      const { endpoints, clients, size } = spread
+      const random = drawn(endpoints, clients, size, seed)
+      return [
+        { ...spread, what: `chosen, of ${round(endpoints)}` },
+        { ...random, what: `drawn, of ${round(endpoints)}`, endpoints },
+      ]
+    }),
   ].map(({ what, endpoints, clients, size, most, least }) => [
     `${round(clients)} ${what}`,
     String(size),
