@@ -91,10 +91,10 @@ describe("discover", () => {
   test("speaks TLS to addresses without a scheme where it is told how", () =>
     Effect.gen(function* () {
       const secure = yield* start(Service.make(PiCalculator, calculator), {
-        tls: { key: certificate("server.key"), cert: certificate("server.pem") },
+        tls: { key: pem("server.key"), cert: pem("server.pem") },
       })
       const { registry } = yield* registered(`localhost:${secure.port}`)
-      const client = yield* clientOf(registry, roundRobin(), { tls: { ca: certificate("ca.pem") } })
+      const client = yield* clientOf(registry, roundRobin(), { tls: { ca: pem("ca.pem") } })
       assert.ok((yield* client.calc({ n: 9 })).value > 3)
     }))
 
