@@ -15,9 +15,11 @@ import * as Metadata from "../core/rpc/metadata.ts"
 import * as ServiceConfig from "../core/rpc/serviceConfig.ts"
 import { type Channel, connect, protocols } from "../transport/channel.ts"
 import * as Client from "../transport/client.ts"
+import { withoutUser } from "../transport/etcd/url.ts"
 import { PiCalculator } from "../transport/gen/pi_pb.ts"
 import { compression, encodings } from "../transport/layers/compression.ts"
 import type { DescService } from "../transport/method.ts"
+import { type DiscoveryFlags, discovered, discoveryFlags } from "./discovery.ts"
 import { durationFlag } from "./duration.ts"
 import { metadataLines, UsageError } from "./failure.ts"
 import { readFile } from "./file.ts"
@@ -48,12 +50,15 @@ const header = Flag.String("header").pipe(
 const usualAttempts = 8
 const backoff = Backoff.schedule(defaultBackoff)
 
+const usualAddress = "http://127.0.0.1:8080"
+
 export const clientFlags = {
   address: Flag.String("address").pipe(
-    Flag.withDescription("Where the server is"),
+    Flag.withDescription(`Where the server is; ${usualAddress} by default`),
     Flag.withMetavar("url"),
-    Flag.withDefault("http://127.0.0.1:8080"),
+    Flag.optional,
   ),
+  ...discoveryFlags,
   protocol: Flag.Literals("protocol", protocols).pipe(
     Flag.withDescription("What to speak to it"),
     Flag.withDefault("grpc"),
@@ -96,8 +101,7 @@ export const clientFlags = {
   ),
 } as const
 
-export interface ClientOptions extends ClientTlsFlags {
-  readonly address: string
+export interface ClientOptions extends ClientTlsFlags, DiscoveryFlags {
   readonly protocol: (typeof protocols)[number]
   readonly deadline: Option.Option<Parameters<typeof deadline>[0]>
   readonly compress: Option.Option<string>
@@ -126,17 +130,19 @@ const verbosely: CallLayer = intercept((call, next) =>
 )
 
 // A server that isn't there is what a newcomer meets first.
-const hintAt = (address: string): CallLayer =>
-  intercept((call, next) =>
+const hint = ({ discover, address }: ClientOptions): CallLayer => {
+  const text = Option.match(discover, {
+    onNone: () =>
+      `looked for a server at ${Option.getOrElse(address, () => usualAddress)}: start one with "bun run src/main.ts serve", or say where it is with --address`,
+    onSome: (url) =>
+      `looked for servers in ${withoutUser(url)}: "bun run src/main.ts discover" shows who is there, and "serve --etcd" puts a server in`,
+  })
+  return intercept((call, next) =>
     Effect.mapError(next(call), (error) =>
-      error.code === "unavailable"
-        ? new RpcError({
-            ...error,
-            message: `${error.message}\n  looked for a server at ${address}: start one with "bun run src/main.ts serve", or say where it is with --address`,
-          })
-        : error,
+      error.code === "unavailable" ? new RpcError({ ...error, message: `${error.message}\n  ${text}` }) : error,
     ),
   )
+}
 
 const readServiceConfig = Effect.fnUntraced(function* (path: string) {
   const text = yield* readFile("--service-config", path)
@@ -155,11 +161,17 @@ const persevering = Effect.fnUntraced(function* ({ connector }: Channel, maxAtte
 })
 
 const channel = Effect.fnUntraced(function* (options: ClientOptions) {
-  const { address, protocol, waitForReady } = options
+  const { protocol, waitForReady } = options
   const tls = yield* readClientTls(options)
   const config = yield* Effect.transposeOption(Option.map(options.serviceConfig, readServiceConfig))
   const attempts = Option.getOrElse(options.attempts, () => (Option.isSome(config) ? 1 : usualAttempts))
-  const opened: Channel = yield* connect(address, { protocol, waitForReady, ...(tls && { tls }) })
+  const connecting = { protocol, waitForReady, ...(tls && { tls }) }
+  const opened: Channel =
+    (yield* discovered(options, connecting)) ??
+    (yield* connect(
+      Option.getOrElse(options.address, () => usualAddress),
+      connecting,
+    ))
   // Compressed even when small: who asks for it on the command line wants to see it.
   const preferred = (name: string) => encodings.toSorted((a) => (a.name === name ? -1 : 0))
   return opened.pipe(
@@ -167,7 +179,7 @@ const channel = Effect.fnUntraced(function* (options: ClientOptions) {
     options.verbose ? verbosely : identity,
     attempts === 1 ? identity : yield* persevering(opened, attempts),
     Option.isSome(config) ? serviceConfig(config.value) : identity,
-    hintAt(address),
+    hint(options),
     when(options.deadline, deadline),
     when(options.compress, (name) => compression(preferred(name), { minBytes: 0 })),
     metadata(options.header),

@@ -34,7 +34,8 @@ interface ExperimentOptions extends ClientOptions {
 const measureServer = Effect.fnUntraced(function* ({ calls, delayMillis, ...options }: ExperimentOptions) {
   const client = yield* piClient(options)
   const progress = { atATime: 0, answered: 0 }
-  const where = delayMillis === undefined ? options.address : `${delayMillis} ms on the server`
+  const url = Option.getOrElse(options.address, () => "the servers that are found")
+  const where = delayMillis === undefined ? url : `${delayMillis} ms on the server`
   yield* showProgress(() => `${where}, ${progress.atATime} at a time: ${progress.answered} of ${calls} answered`)
   const timed = Effect.fnUntraced(function* (atATime: number) {
     Object.assign(progress, { atATime, answered: 0 })
@@ -54,7 +55,9 @@ const measureServer = Effect.fnUntraced(function* ({ calls, delayMillis, ...opti
 
 const measureOwnServer = (delayMillis: number, options: Omit<ExperimentOptions, "address" | "delayMillis">) =>
   Effect.scoped(
-    Effect.flatMap(ownServer(delayMillis), (address) => measureServer({ ...options, address, delayMillis })),
+    Effect.flatMap(ownServer(delayMillis), (address) =>
+      measureServer({ ...options, address: Option.some(address), delayMillis }),
+    ),
   )
 
 export const experiment = Command.make(
@@ -78,14 +81,10 @@ export const experiment = Command.make(
   },
   Effect.fnUntraced(function* ({ address, json, ...options }) {
     const paper = yield* paperInUse
-    const measurements = yield* Option.match(address, {
-      onSome: (url) => measureServer({ ...options, address: url, delayMillis: undefined }),
-      onNone: () =>
-        Effect.map(
-          Effect.forEach([0, 10], (delay) => measureOwnServer(delay, options)),
-          (all) => all.flat(),
-        ),
-    })
+    const named = Option.isSome(address) || Option.isSome(options.discover)
+    const measurements = named
+      ? yield* measureServer({ ...options, address, delayMillis: undefined })
+      : (yield* Effect.forEach([0, 10], (delay) => measureOwnServer(delay, options))).flat()
     const lines = json ? measurements.map(measurementJson) : measurementLines(measurements, paper)
     yield* printLines(Stream.fromIterable(lines))
   }),

@@ -16,6 +16,7 @@ import { PiCalculator as StreamingPiCalculator } from "../transport/gen/streamin
 import { compression } from "../transport/layers/compression.ts"
 import { serve as listenAndServe } from "../transport/server.ts"
 import * as Service from "../transport/service.ts"
+import { type RegistrationFlags, registering, registrationFlags, unregistered } from "./discovery.ts"
 import { durationFlag, positiveDurationFlag } from "./duration.ts"
 import { type CacheFlags, type Caching, cacheFlags, caching, uncached } from "./store.ts"
 import { readTls, type TlsFlags, tlsFlags } from "./tls.ts"
@@ -49,6 +50,7 @@ const flags = {
     Flag.withDefault(Duration.seconds(10)),
   ),
   log: Flag.Boolean("log").pipe(Flag.withDescription("Log each call's status and cost"), Flag.withDefault(false)),
+  ...registrationFlags,
   ...cacheFlags,
   ...tlsFlags,
   keepaliveTime: positiveDurationFlag("keepalive-time").pipe(
@@ -73,7 +75,7 @@ const flags = {
   ),
 } as const
 
-export interface ServeFlags extends TlsFlags, CacheFlags {
+export interface ServeFlags extends TlsFlags, CacheFlags, RegistrationFlags {
   readonly host: string
   readonly port: number
   readonly streaming: boolean
@@ -98,6 +100,7 @@ export const defaults: ServeFlags = {
   summation: false,
   grace: Duration.seconds(10),
   log: false,
+  ...unregistered,
   ...uncached,
   cert: Option.none(),
   key: Option.none(),
@@ -191,10 +194,12 @@ export const listening = Effect.fnUntraced(function* (options: ServeFlags) {
 })
 
 const run = Effect.fnUntraced(function* (options: ServeFlags) {
+  const register = yield* registering(options)
   const { url } = yield* listening(options)
   yield* Console.log(`basel serves pi.PiCalculator on ${url}: gRPC, gRPC-Web, Connect and JSON. Try:`)
   yield* Effect.forEach(commands(url, options), (command) => Console.log(`  ${command}`), { discard: true })
   yield* Effect.addFinalizer(() => Console.log("drained, bye"))
+  yield* register(url)
   // From here on a signal is how this ends, and no failure.
   process.exitCode = 0
   return yield* Effect.never
@@ -208,6 +213,7 @@ export const serve = Command.make("serve", flags, run).pipe(
   Command.withExamples([
     { command: "basel serve --port 9000 --delay 10ms", description: "Another port, and each call takes 10 ms more" },
     { command: "basel serve --cert server.pem --key server.key", description: "Over TLS, for gRPC and HTTPS alike" },
+    { command: "basel serve --etcd http://127.0.0.1:2379 --name pi", description: "Where clients can discover it" },
     { command: "basel serve --delay 10ms --cache memory", description: "No call waits twice; with a cache of its own" },
     { command: "basel serve --streaming --seed 7", description: "The tutorial's streaming edition, always the same" },
   ]),

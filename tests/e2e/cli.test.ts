@@ -20,7 +20,7 @@ const tls = ["--cert", pem("server.pem"), "--key", pem("server.key")]
 
 test("every command explains itself, with an example", () =>
   Effect.forEach(
-    [[], ["serve"], ["calc"], ["stream"], ["range"], ["summarize"], ["report"], ["experiment"]],
+    [[], ["serve"], ["calc"], ["stream"], ["range"], ["summarize"], ["report"], ["discover"], ["experiment"]],
     (command) =>
       Effect.map(basel([...command, "--help"]), ({ code, stdout }) => {
         assert.equal(code, 0)

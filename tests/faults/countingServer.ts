@@ -1,17 +1,26 @@
 /**
  * A server in a process of its own, which counts how often it ran each call, by the id that the call brings in its
- * metadata. It takes `serve`'s options as JSON, ends in order on SIGTERM, and then says what it has counted.
+ * metadata. It takes `serve`'s options as JSON, and how to be registered if it is; it ends in order on SIGTERM, and then
+ * says what it has counted.
  *
  * Calls that ask for it are held until SIGUSR2: it says with each how many there were.
  */
-import { Console, Deferred, Effect, Stream } from "effect"
+import { Console, Deferred, type Duration, Effect, Stream } from "effect"
+import { registered } from "../../src/core/discovery/registered.ts"
 import { intercept } from "../../src/core/layers/intercept.ts"
 import * as Calculator from "../../src/core/pi/calculator.ts"
 import { Call } from "../../src/core/rpc/call.ts"
 import * as Metadata from "../../src/core/rpc/metadata.ts"
+import { etcd } from "../../src/transport/etcd/registry.ts"
 import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
 import { type ServeOptions, serve } from "../../src/transport/server.ts"
 import * as Service from "../../src/transport/service.ts"
+
+/** Where to be registered, as `pi`. */
+export interface Registering {
+  readonly etcd: string
+  readonly ttl: Duration.Input
+}
 
 const ran = new Map<string, number>()
 let held = 0
@@ -44,6 +53,11 @@ const service = Service.make(PiCalculator, {
 const program = Effect.gen(function* () {
   const { port } = yield* serve(service, JSON.parse(process.argv[2] ?? "{}") as ServeOptions)
   yield* Console.log(`port ${port}.`)
+  const registering = JSON.parse(process.argv[3] ?? "null") as Registering | null
+  if (registering !== null) {
+    const registry = yield* etcd(registering.etcd)
+    yield* registered(registry, "pi", { address: `127.0.0.1:${port}` }, registering)
+  }
   return yield* Effect.never
 })
 

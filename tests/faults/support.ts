@@ -8,6 +8,7 @@ import * as Backoff from "../../src/core/rpc/backoff.ts"
 import type { ServeOptions } from "../../src/transport/server.ts"
 import { file, running } from "../e2e/command.ts"
 import { test } from "../effect.ts"
+import type { Registering } from "./countingServer.ts"
 
 /** Connects again at once, for tests that don't care how long to wait. */
 export const eager: Backoff.Backoff = { ...Backoff.connection, initial: "20 millis", max: "100 millis" }
@@ -15,9 +16,10 @@ export const eager: Backoff.Backoff = { ...Backoff.connection, initial: "20 mill
 export type Counting = Effect.Success<ReturnType<typeof counting>>
 
 /** A server that counts, for as long as the scope is open. */
-export const counting = Effect.fnUntraced(function* (options: ServeOptions = {}) {
+export const counting = Effect.fnUntraced(function* (options: ServeOptions = {}, registering?: Registering) {
   const all: ServeOptions = { port: 0, grace: "1 minute", ...options }
-  const server = yield* running(file("tests/faults/countingServer.ts", JSON.stringify(all)))
+  const args = registering === undefined ? [all] : [all, registering]
+  const server = yield* running(file("tests/faults/countingServer.ts", ...args.map((arg) => JSON.stringify(arg))))
   const said = (pattern: RegExp) => Effect.promise(() => server.said(pattern))
   const [, port = ""] = yield* said(/port (\d+)\./)
   const finished = Effect.promise(() => server.finished)

@@ -1,6 +1,7 @@
 /**
- * The tools of others that the suite runs: Python with grpcio, grpc-go's client and server, grpcurl, curl, nghttp2's clients, and
- * Chromium. Without them it ends at once, for a test that is skipped says nothing.
+ * The tools of others that the suite runs: Python with grpcio, grpc-go's client and server, etcd and a program in Go that
+ * uses it, grpcurl, curl, nghttp2's clients, and Chromium. Without them it ends at once, for a test that is skipped says
+ * nothing.
  */
 import { spawnSync } from "node:child_process"
 import { accessSync, constants, readFileSync } from "node:fs"
@@ -17,6 +18,9 @@ const grpcGo = join(root, ".tools", "grpc-go-interop-v1.85.0")
 /** The client and the server of grpc-go's interop suite. */
 export const grpcGoClient = join(grpcGo, "client")
 export const grpcGoServer = join(grpcGo, "server")
+
+/** A server and a client in Go that find each other through etcd. */
+export const etcdGo = join(root, ".tools", "etcdGo")
 
 /** A Node that runs TypeScript: the machine's own may be too old to. */
 export const node = join(root, ".tools", "node", "node_modules", ".bin", "node")
@@ -66,6 +70,16 @@ const tools = [
     name: "grpc-go's interop client and server in .tools",
     there: () => [grpcGoClient, grpcGoServer].every(isExecutable),
     get: "GOBIN=$PWD/.tools/grpc-go-interop-v1.85.0 go install google.golang.org/grpc/interop/{client,server}@v1.85.0",
+  },
+  {
+    name: "etcd and etcdctl on the PATH",
+    there: () => ["etcd", "etcdctl"].every(isOnPath),
+    get: "apt-get install --no-install-recommends etcd-server etcd-client",
+  },
+  {
+    name: "tests/interop/go/etcd in .tools",
+    there: () => isExecutable(etcdGo),
+    get: 'buf generate proto --path proto/pi.proto --template tests/bench/peers/grpcGo/buf.gen.yaml && go -C tests/interop/go/etcd build -o "$PWD/.tools/etcdGo" .',
   },
   {
     name: "node 26.10.0 in .tools",

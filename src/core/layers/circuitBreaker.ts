@@ -6,7 +6,7 @@ import type { CallInfo } from "../rpc/call.ts"
 import type { ChannelLayer } from "../rpc/channel.ts"
 import { retryInfo } from "../rpc/details.ts"
 import { RpcError } from "../rpc/error.ts"
-import { statusOf } from "../rpc/outcome.ts"
+import { serversFault, statusOf } from "../rpc/outcome.ts"
 import type { Code, Status } from "../rpc/status.ts"
 import { intercept } from "./intercept.ts"
 
@@ -28,15 +28,6 @@ export interface CircuitBreakerOptions {
    */
   readonly codes?: ReadonlyArray<Code>
 }
-
-const serversFault: ReadonlyArray<Code> = [
-  "unavailable",
-  "deadline_exceeded",
-  "resource_exhausted",
-  "internal",
-  "unknown",
-  "data_loss",
-]
 
 /**
  * A layer that spares a server that is in trouble, and its callers the wait. While the circuit is closed all calls pass. It

@@ -4,7 +4,17 @@
 import { Cause, Exit, Option } from "effect"
 import type { CallInfo } from "./call.ts"
 import type { RpcError } from "./error.ts"
-import type { Status } from "./status.ts"
+import type { Code, Status } from "./status.ts"
+
+/** The codes of errors that speak of the server or the way to it. All others speak of the call. */
+export const serversFault: ReadonlyArray<Code> = [
+  "unavailable",
+  "deadline_exceeded",
+  "resource_exhausted",
+  "internal",
+  "unknown",
+  "data_loss",
+]
 
 /** The status that a call which ended just now is given. */
 export const statusOf = (exit: Exit.Exit<unknown, RpcError>, { deadline }: CallInfo, now: number): Status => {

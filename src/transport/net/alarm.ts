@@ -27,7 +27,9 @@ export class Alarm {
     if (this.cleared || at >= this.at) return
     this.at = at
     clearTimeout(this.timer)
-    this.timer = setTimeout(Alarm.rings, Math.min(Math.ceil(at - performance.now()), maxTimerMillis), this)
+    // What is long due is due now: runtimes warn of a time that is negative.
+    const millis = Math.max(0, Math.ceil(at - performance.now()))
+    this.timer = setTimeout(Alarm.rings, Math.min(millis, maxTimerMillis), this)
     // It is the socket that keeps a process running.
     this.timer.unref()
   }

@@ -237,6 +237,69 @@ describe("a line", () => {
     }),
   )
 
+  testWithClock("connects unasked when it is idle, once, and calls find the connection there", () =>
+    Effect.gen(function* () {
+      const { line, tries, states, ask, succeed } = yield* memoryLine()
+      const { connect } = line.connectivity
+      yield* Effect.andThen(connect, connect)
+      yield* settle
+      yield* connect
+      assert.deepEqual([tries.length, line.connectivity.current], [1, "connecting"])
+      const session = yield* succeed()
+      yield* connect
+      yield* settle
+      assert.equal(ask().opens[0]?.[0], session)
+      assert.equal(tries.length, 1)
+      assert.deepEqual(states, ["idle", "connecting", "ready"])
+      // Nobody wants another one when it is lost, until somebody says so.
+      session.break()
+      yield* TestClock.adjust("1 hour")
+      assert.deepEqual([tries.length, line.connectivity.current], [1, "idle"])
+      yield* connect
+      yield* succeed()
+      assert.deepEqual([tries.length, line.connectivity.current], [2, "ready"])
+    }),
+  )
+
+  testWithClock("tries once unasked where that fails, is idle after the wait, and then may be told to try again", () =>
+    Effect.gen(function* () {
+      const { line, tries, states, fail, succeed } = yield* memoryLine()
+      const { connect } = line.connectivity
+      yield* connect
+      yield* fail()
+      yield* connect
+      yield* TestClock.adjust("999 millis")
+      assert.deepEqual([tries.length, line.connectivity.current], [1, "transient_failure"])
+      yield* TestClock.adjust("1 millis")
+      assert.equal(line.connectivity.current, "idle")
+      yield* TestClock.adjust("1 hour")
+      assert.equal(tries.length, 1)
+      yield* connect
+      yield* succeed()
+      assert.equal(tries.length, 2)
+      assert.deepEqual(states, ["idle", "connecting", "transient_failure", "idle", "connecting", "ready"])
+    }),
+  )
+
+  testWithClock("waits longer where it is told to try again and again, and does nothing once it is closed", () =>
+    Effect.gen(function* () {
+      const { line, tries, fail } = yield* memoryLine()
+      const { connect } = line.connectivity
+      for (const millis of [1_000, 1_600, 2_560]) {
+        yield* connect
+        yield* fail()
+        yield* TestClock.adjust(millis - 1)
+        assert.equal(line.connectivity.current, "transient_failure")
+        yield* TestClock.adjust(1)
+        assert.equal(line.connectivity.current, "idle")
+      }
+      yield* line.close
+      yield* connect
+      yield* settle
+      assert.deepEqual([tries.length, line.connectivity.current], [3, "shutdown"])
+    }),
+  )
+
   testWithClock(
     "waits longer from try to try, from the beginning of one to that of the next, and two minutes at last",
     () =>

@@ -1,0 +1,88 @@
+import assert from "node:assert/strict"
+import { describe } from "node:test"
+import { Effect, Fiber, Queue, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { endpoints } from "../../../src/core/discovery/endpoints.ts"
+import type { Endpoint, Registry } from "../../../src/core/discovery/registry.ts"
+import { RpcError } from "../../../src/core/rpc/error.ts"
+import { testWithClock } from "../../effect.ts"
+import { steady } from "../attempts.ts"
+import { type Logged, logInto, settle } from "../support.ts"
+
+const unreachable = new RpcError({ code: "unavailable", message: "the registry is away" })
+
+/** A registry that says what the test tells it to, and what has come of it. */
+const watching = Effect.fnUntraced(function* () {
+  const says = yield* Queue.unbounded<ReadonlyArray<string> | RpcError>()
+  const seen: Array<string> = []
+  let asked = 0
+  const registry: Registry = {
+    register: () => Effect.fail(unreachable),
+    resolve: (service) =>
+      Stream.suspend(() => {
+        asked += 1
+        return Stream.fromQueue(says).pipe(
+          Stream.mapEffect((said) =>
+            said instanceof RpcError
+              ? Effect.fail(said)
+              : Effect.succeed(said.map((name): Endpoint => ({ address: `${service}-${name}` }))),
+          ),
+        )
+      }),
+  }
+  const fiber = yield* Effect.forkScoped(
+    Stream.runForEach(endpoints(registry, "pi"), (list) =>
+      Effect.sync(() => void seen.push(list.map(({ address }) => address).join(" "))),
+    ),
+  )
+  yield* settle
+  const say = (said: ReadonlyArray<string> | RpcError) => Effect.andThen(Queue.offer(says, said), settle)
+  return { seen, say, asked: () => asked, fiber }
+})
+
+describe("the endpoints of a service", () => {
+  testWithClock("are those that the registry tells, each list of them, one without any too", () =>
+    Effect.gen(function* () {
+      const { seen, say } = yield* watching()
+      yield* say(["a"])
+      yield* say(["a", "b"])
+      yield* say([])
+      assert.deepEqual(seen, ["pi-a", "pi-a pi-b", ""])
+    }),
+  )
+
+  testWithClock("stay as they are while the registry fails, which is asked again less and less often", () => {
+    const lines: Array<Logged> = []
+    return Effect.gen(function* () {
+      const { seen, say, asked, fiber } = yield* watching()
+      yield* say(["a"])
+      yield* say(unreachable)
+      const times: Array<number> = []
+      for (let millis = 0; millis < 8_000; millis += 10) {
+        const before = asked()
+        yield* TestClock.adjust("10 millis")
+        if (asked() === before) continue
+        times.push(millis + 10)
+        yield* say(unreachable)
+      }
+      assert.deepEqual(times, [1_000, 2_600, 5_160])
+      assert.deepEqual(seen, ["pi-a"])
+      yield* TestClock.adjust("10 seconds")
+      yield* say(["b"])
+      assert.deepEqual(seen, ["pi-a", "pi-b"])
+      assert.deepEqual(
+        lines.map(({ level, text }) => `${level}: ${text}`),
+        [
+          'Warn: the registry can\'t be asked for the endpoints of "pi", the last that it told are kept: the registry is away',
+          'Info: the registry says again which are the endpoints of "pi"',
+        ],
+      )
+      // From the beginning of the backoff again.
+      yield* say(unreachable)
+      const before = asked()
+      yield* TestClock.adjust("1 second")
+      assert.equal(asked(), before + 1)
+      yield* Fiber.interrupt(fiber)
+    }).pipe(steady, Effect.provide(logInto(lines)))
+  })
+})
