@@ -18,7 +18,7 @@ import { test } from "../effect.ts"
 import { counting, eager, over, tally } from "../faults/support.ts"
 import { calculator, start, withLog } from "./support.ts"
 
-const certificate = (name: string): string => readFileSync(join(import.meta.dirname, "certificates", name), "utf8")
+const pem = (name: string) => readFileSync(join(import.meta.dirname, "certificates", name), "utf8")
 
 /** A registry that has what the test lists. */
 const registered = Effect.fnUntraced(function* (...addresses: ReadonlyArray<string>) {
