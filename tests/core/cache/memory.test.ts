@@ -66,6 +66,22 @@ testWithClock("a value that is larger than all of it is refused, and the one bef
   }),
 )
 
+testWithClock("a scan ends, however fast keys come while it runs", () =>
+  Effect.gen(function* () {
+    const store = yield* memory()
+    for (let n = 0; n < 3000; n += 1) yield* store.set(`${n}`, value)
+    let found = 0
+    yield* Stream.runForEach(store.scan(""), (key) =>
+      Effect.gen(function* () {
+        found += 1
+        yield* store.delete(key)
+        yield* store.set(key, value)
+      }),
+    )
+    assert.equal(found, 3000)
+  }),
+)
+
 testWithClock("a watcher sees an eviction", () =>
   Effect.gen(function* () {
     const store = yield* memory({ maxBytes: 2 * cost })

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict"
-import { Deferred, Duration, Effect, Exit, Fiber, Stream } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, References, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import fc from "fast-check"
 import { memory } from "../../../src/core/cache/memory.ts"
@@ -123,7 +123,8 @@ testWithClock("failures and defects aren't kept", () =>
 testWithClock("however many ask at once, one computes, and each gets an answer of its own", () =>
   Effect.gen(function* () {
     const { counted, service } = counting((n) => Effect.delay(doubled(n), "1 second"))
-    const client = yield* clientOf(service.pipe(cached(yield* memory())))
+    const { asked, slow } = before(yield* memory(), Effect.void)
+    const client = yield* clientOf(service.pipe(cached(slow)))
     const asking = yield* Effect.forkChild(
       Effect.replicateEffect(client.calc({ n: 1 }), 10, { concurrency: "unbounded" }),
     )
@@ -133,7 +134,7 @@ testWithClock("however many ask at once, one computes, and each gets an answer o
       answers.map(({ value }) => value),
       Array.from({ length: 10 }, () => 2),
     )
-    assert.deepEqual([new Set(answers).size, counted.runs], [10, 1])
+    assert.deepEqual([new Set(answers).size, counted.runs, asked], [10, 1, { get: 1, set: 1 }])
   }),
 )
 
@@ -232,7 +233,7 @@ testWithClock("any other failure is that of all who wait for it", () =>
 
 const caller = fc.record({
   n: fc.integer({ min: 1, max: 2 }),
-  from: fc.nat(30),
+  from: fc.nat(3),
   until: fc.option(fc.nat(60), { nil: undefined }),
 })
 
@@ -240,8 +241,14 @@ testWithClock(
   "whoever is interrupted and whenever, all others are answered, and nothing is computed twice at a time",
   () =>
     property(
-      fc.record({ callers: fc.array(caller, { minLength: 1, maxLength: 12 }), wait: fc.nat(5), ttl: fc.nat(20) }),
-      ({ callers, wait, ttl }) =>
+      fc.record({
+        callers: fc.array(caller, { minLength: 1, maxLength: 12 }),
+        wait: fc.nat(5),
+        ttl: fc.nat(20),
+        // Fibers may have to let others pass at any place.
+        opsAtOnce: fc.constantFrom(3, 4, 5, 8, 2048),
+      }),
+      ({ callers, wait, ttl, opsAtOnce }) =>
         Effect.gen(function* () {
           const running = new Map<number, number>()
           const { service } = counting((n) =>
@@ -271,8 +278,12 @@ testWithClock(
           )
           for (let millis = 0; millis < 300; millis += 1) yield* TestClock.adjust(1)
           for (const one of calls) yield* Fiber.join(one)
-        }).pipe(Effect.scoped, Effect.provide(TestClock.layer())),
-      { numRuns: 60 },
+        }).pipe(
+          Effect.provideService(References.MaxOpsBeforeYield, opsAtOnce),
+          Effect.scoped,
+          Effect.provide(TestClock.layer()),
+        ),
+      { numRuns: 200 },
     ),
 )
 
@@ -350,6 +361,21 @@ for (const [name, dawdle] of [
     }).pipe(Effect.provide(logInto([]))),
   )
 }
+
+testWithClock("while one call finds out whether the store is back, the others go on without it", () =>
+  Effect.gen(function* () {
+    const { asked, slow } = before(yield* memory(), Effect.never)
+    const { client } = yield* withStore(slow, { patience: "50 millis", restFor: "1 second" })
+    const first = yield* Effect.forkChild(calc(client, 0), { startImmediately: true })
+    yield* TestClock.adjust("1050 millis")
+    yield* Fiber.join(first)
+    const trying = yield* Effect.forkChild(calc(client, 1), { startImmediately: true })
+    assert.deepEqual([yield* calc(client, 2), yield* calc(client, 3), trying.pollUnsafe()], [4, 6, undefined])
+    assert.deepEqual(asked, { get: 2, set: 0 })
+    yield* TestClock.adjust("50 millis")
+    assert.equal(yield* Fiber.join(trying), 2)
+  }).pipe(Effect.provide(logInto([]))),
+)
 
 testWithClock("a store that dies harms no call", () =>
   Effect.gen(function* () {
