@@ -5,6 +5,8 @@
  * @module
  */
 export { type BalancedOptions, balanced } from "./balance/balancer.ts"
+export { type MemoryOptions, memory } from "./cache/memory.ts"
+export type { Change, Condition, Entry, IncrementOptions, SetOptions, Store } from "./cache/store.ts"
 export { endpoints } from "./discovery/endpoints.ts"
 export { type MemoryRegistryOptions, memoryRegistry } from "./discovery/memory.ts"
 export { type RegisteredOptions, registered } from "./discovery/registered.ts"

@@ -6,6 +6,7 @@ import type { RpcError } from "../rpc/error.ts"
 
 export interface Entry {
   readonly key: string
+  /** Whoever gets it doesn't write to it: the store may hold it still. */
   readonly value: Uint8Array
   /** Another one after each write of the key. Versions can be told apart, but they have no order. */
   readonly version: bigint

@@ -52,6 +52,8 @@ export interface ResponseMetadata {
    * Source: gRPC's proposal A6, "When Retries are Valid".
    */
   committed: boolean
+  /** On a server, sends the header before there is a message. Not there where the transport can't do that. */
+  flush?: () => void
 }
 
 /** A response of which nothing has come yet. */
@@ -102,3 +104,12 @@ export const sendTrailer = (input: Metadata.Input): Effect.Effect<void, never, C
   Effect.map(Call, ({ response }) => {
     response.trailer = Metadata.concat(response.trailer, Metadata.of(input))
   })
+
+/**
+ * Sends the header at once, where it would wait for the first message: the client then knows that the program has come this
+ * far. Nothing can be added to the header after that. Only gRPC over HTTP/2 can do it for streams of answers; elsewhere this
+ * does nothing.
+ *
+ * @example yield* Effect.andThen(subscribed, flushHeader)
+ */
+export const flushHeader: Effect.Effect<void, never, Call> = Effect.map(Call, ({ response }) => response.flush?.())

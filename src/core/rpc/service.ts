@@ -85,6 +85,14 @@ const serving =
     ) as Context.Context<R>
   }
 
+/** Runs a program inside a service's layers alone, with the call that they let through in its context. */
+export const inside = <R>(
+  { around }: Layered,
+  call: CallInfo,
+  program: Effect.Effect<unknown, RpcError, R>,
+): Effect.Effect<unknown, RpcError, Exclude<R, Call>> =>
+  around(call, (inner) => Effect.updateContext(program, serving<R>(inner)))
+
 /** All that surrounds a program when it serves a call, from the outside in. */
 const whole =
   (service: Layered): Interceptor =>

@@ -351,6 +351,9 @@ export const ChangeSchema: GenMessage<Change> = /*@__PURE__*/
   messageDesc(file_cache, 14);
 
 /**
+ * Keys and prefixes have at most 1024 bytes, and a key isn't empty; values have at most 1 MiB unless the server says otherwise,
+ * and a time to live is above zero. All else is INVALID_ARGUMENT.
+ *
  * @generated from service cache.Cache
  */
 export const Cache: GenService<{
@@ -396,7 +399,8 @@ export const Cache: GenService<{
     output: typeof IncrementResponseSchema;
   },
   /**
-   * What is there of many keys, in their order; those that aren't there are left out.
+   * What is there of up to 1000 keys, in their order; those that aren't there are left out. RESOURCE_EXHAUSTED where the values
+   * have more than 4 MiB together.
    *
    * @generated from rpc cache.Cache.GetMany
    */
@@ -406,7 +410,8 @@ export const Cache: GenService<{
     output: typeof GetManyResponseSchema;
   },
   /**
-   * Sets many keys, many at a time. The first that fails ends the call.
+   * Sets many keys, many at a time; of two sets of one key the later one wins. The first that fails ends the call, and of
+   * those around it nobody knows which were done.
    *
    * @generated from rpc cache.Cache.SetMany
    */
@@ -427,7 +432,8 @@ export const Cache: GenService<{
     output: typeof ScanResponseSchema;
   },
   /**
-   * What changes under keys that begin with a prefix, from now on. Headers are sent once it watches.
+   * What changes under keys that begin with a prefix, from now on. gRPC's headers are sent once it watches; the other
+   * protocols' come with the first change. RESOURCE_EXHAUSTED where changes aren't read: watch again then.
    *
    * @generated from rpc cache.Cache.Watch
    */

@@ -55,10 +55,8 @@ export class ServerCall implements StreamHandler, Source, Sink {
     const { handler } = route
     if (head.error !== undefined) return this.fail(head.error, acceptEncoding(route.encodings))
     if (handler.kind === "client_streaming") this.give(handler.run(this.requests.stream))
-    else if (handler.kind === "bidi_streaming") {
-      const answers = handler.run(this.requests.stream)
-      this.run(respondEach(route.service, this.info, answers, (some) => this.answers.emit(some)))
-    } else if (this.info.deadline !== undefined) {
+    else if (handler.kind === "bidi_streaming") this.giveEach(handler.run(this.requests.stream))
+    else if (this.info.deadline !== undefined) {
       // Most requests come whole in one turn, and need no timer of their own.
       queueMicrotask(() => this.expectRequest())
     }
@@ -92,13 +90,10 @@ export class ServerCall implements StreamHandler, Source, Sink {
     } catch (error) {
       return this.broken(error)
     }
-    const { handler, service } = this.opening.route
+    const { handler } = this.opening.route
     const { one } = this.requests
     if (handler.kind === "unary") this.give(Effect.flatMapEager(one, handler.run))
-    else if (handler.kind === "server_streaming") {
-      const answers = Stream.unwrap(Effect.map(one, handler.run))
-      this.run(respondEach(service, this.info, answers, (some) => this.answers.emit(some)))
-    }
+    else if (handler.kind === "server_streaming") this.giveEach(Stream.unwrap(Effect.map(one, handler.run)))
   }
 
   reset(): void {
@@ -126,6 +121,14 @@ export class ServerCall implements StreamHandler, Source, Sink {
       }),
     )
     this.run(respond(this.opening.route.service, this.info, answer))
+  }
+
+  /** Runs a program that gives a stream of answers. */
+  private giveEach(program: Stream.Stream<unknown, RpcError>): void {
+    this.info.response.flush = () => {
+      if (!this.over) this.sendHead()
+    }
+    this.run(respondEach(this.opening.route.service, this.info, program, (some) => this.answers.emit(some)))
   }
 
   private run(program: Effect.Effect<unknown, RpcError>): void {
