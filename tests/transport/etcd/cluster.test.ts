@@ -3,7 +3,7 @@ import { Duration, Effect } from "effect"
 import { etcd } from "../../../src/transport/etcd/registry.ts"
 import { test } from "../../effect.ts"
 import { cluster, ranked, urlOf } from "./server.ts"
-import { watching } from "./watching.ts"
+import { lasting, watching } from "./watching.ts"
 
 const ttl = Duration.seconds(60)
 
@@ -17,7 +17,7 @@ test("when the leader of three dies, which is the member that is asked, the regi
     yield* before.until("kept:1")
     yield* leader.kill
     assert.equal((yield* before.failed).code, "unavailable")
-    const after = yield* watching(registry, "pi")
+    const after = yield* watching(lasting(registry), "pi")
     assert.deepEqual(yield* after.until("kept:1"), [["kept:1"]])
     yield* kept.renew
     yield* registry.register("pi", { address: "new:1" }, ttl)
@@ -31,13 +31,11 @@ test("when the leader dies and another member is asked, who watches learns of wh
     const members = yield* cluster(3)
     const { leader, others } = yield* ranked(members)
     const registry = yield* etcd(urlOf([...others, leader]))
-    const { until } = yield* watching(registry, "pi")
+    const { until } = yield* watching(lasting(registry), "pi")
     yield* until()
     yield* leader.kill
-    // etcd may end the watch during the election: it is run again then, as the port has it.
     yield* registry.register("pi", { address: "new:1" }, ttl)
-    const after = yield* watching(registry, "pi")
-    yield* after.until("new:1")
+    yield* until("new:1")
   }))
 
 test("a member that is cut off from the others ends its watches and isn't asked any more, and another is", () =>
@@ -60,7 +58,7 @@ test("a member that is cut off from the others ends its watches and isn't asked 
     yield* Effect.all([second.start, third.start], { concurrency: 2 })
     yield* alone.suspend
     yield* registry.register("pi", { address: "b:1" }, ttl)
-    const after = yield* watching(registry, "pi")
+    const after = yield* watching(lasting(registry), "pi")
     yield* after.until("a:1", "b:1")
   }))
 
@@ -73,6 +71,6 @@ test("a member that says nothing is left for the next one", () =>
     const [asked] = others
     yield* asked?.suspend ?? assert.fail("no member")
     yield* registry.register("pi", { address: "b:1" }, ttl)
-    const { until } = yield* watching(registry, "pi")
+    const { until } = yield* watching(lasting(registry), "pi")
     yield* until("a:1", "b:1")
   }))

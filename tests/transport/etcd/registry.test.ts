@@ -151,6 +151,12 @@ describe("etcd", () => {
       assert.deepEqual(lists[0], [])
       assert.deepEqual(lists.at(-1), all)
       assert.ok(lists.length < all.length / 2, `${lists.length} lists`)
+      // Nor does what was missed come later.
+      yield* registry.register("slow", { address: "a:99" }, long)
+      yield* ahead.until(...all, "a:99")
+      yield* Queue.offer(goOn, undefined)
+      yield* Queue.take(taken)
+      assert.deepEqual(lists.at(-1), [...all, "a:99"])
     }))
 
   test("a thousand registrations and departures leave who is there, for who watched and for who comes later", () =>

@@ -176,11 +176,14 @@ export const contents = (member: Member, ...args: ReadonlyArray<string>): Effect
 /** The URL for clients of several members. */
 export const urlOf = (members: ReadonlyArray<Member>): string => `etcd://${members.map(({ host }) => host).join(",")}`
 
-/** The leader, and the others. */
-export const ranked = Effect.fnUntraced(function* (members: ReadonlyArray<Member>) {
-  const leads = yield* Effect.forEach(members, (member) =>
-    Effect.map(etcdctl(member, "endpoint", "status"), (status) => status.split(", ")[4] === "true"),
-  )
-  const leader = members.find((_, at) => leads[at]) ?? assert.fail("there is no leader")
-  return { leader, others: members.filter((member) => member !== leader) }
-})
+/** The leader, and the others. On a busy machine there may be none for a while. */
+export const ranked = (members: ReadonlyArray<Member>) =>
+  Effect.gen(function* () {
+    const leads = yield* Effect.forEach(members, (member) =>
+      Effect.map(etcdctl(member, "endpoint", "status"), (status) => status.split(", ")[4] === "true"),
+    )
+    const leader = members.find((_, at) => leads[at])
+    return leader === undefined
+      ? yield* Effect.fail("there is no leader")
+      : { leader, others: members.filter((member) => member !== leader) }
+  }).pipe(Effect.retry({ times: 100 }))
