@@ -73,7 +73,9 @@ const endedEarly = ({ tls: secure }: Target, secured: boolean, cause: unknown): 
 
 const open = ({ place, tls: secure }: Target): net.Socket => {
   if (secure === undefined) return net.connect({ ...place })
-  return tls.connect({ ...place, ...secure })
+  // Node tells a server by which name it is called only if it is told to; Bun and Deno do so by themselves.
+  const named = "host" in place && net.isIP(place.host) === 0 ? { servername: place.host } : {}
+  return tls.connect({ ...named, ...place, ...secure })
 }
 
 /** Connects, and waits for the server's preface. Interrupting it closes the socket. */

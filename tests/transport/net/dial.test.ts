@@ -95,6 +95,21 @@ describe("a channel to an https: address", () => {
       says(yield* refused(url, { tls: { ca, serverName: "other.example" } }), /its certificate is for other names/)
     }))
 
+  test("tells the server by which name it is called", () =>
+    Effect.gen(function* () {
+      const names: Array<string> = []
+      const SNICallback = (name: string, done: (error: null, context: tls.SecureContext) => void) => {
+        names.push(name)
+        done(null, tls.createSecureContext({ ...identity }))
+      }
+      const { port } = yield* listening(tls.createServer({ ...identity, SNICallback, ALPNProtocols: ["h2"] }))
+      const asked = (options: ConnectOptions) =>
+        Effect.exit(Effect.timeoutOption(answer(`https://localhost:${port}`, options), "1 second"))
+      yield* asked({ tls: { ca }, connectTimeout: "100 millis" })
+      yield* asked({ tls: { ca, serverName: "other.example" }, connectTimeout: "100 millis" })
+      assert.deepEqual(names, ["localhost", "other.example"])
+    }))
+
   test("shows its certificate to a server that asks for one", () =>
     Effect.gen(function* () {
       const peers: Array<Peer> = []
