@@ -5,6 +5,7 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Console, Effect, Runtime } from "effect"
 import { CliConfig, CliOutput, Command, Flag, GlobalFlag } from "effect/cli"
+import { cache } from "./cli/cache.ts"
 import { calc } from "./cli/calc.ts"
 import { discover } from "./cli/discover.ts"
 import { experiment } from "./cli/experiment.ts"
@@ -22,7 +23,7 @@ const basel = Command.make("basel", {}, () => serveByDefault).pipe(
     { command: "basel", description: "Serve" },
     { command: "basel calc 999", description: "Ask the server" },
   ]),
-  Command.withSubcommands([serve, calc, stream, range, summarize, report, discover, experiment]),
+  Command.withSubcommands([serve, calc, stream, range, summarize, report, cache, discover, experiment]),
 )
 
 // Wrong usage gets the line that says what is right, and where to read more; not the whole help.

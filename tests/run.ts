@@ -30,7 +30,7 @@ const onDeno = (folders: ReadonlyArray<string>) => (out: string) => [
   ...folders,
 ]
 
-const main = ["tests/core", "tests/transport", "tests/cli", "tests/e2e", "tests/faults"]
+const main = ["tests/core", "tests/transport", "tests/cli", "tests/e2e", "tests/faults", "tests/bench/scale"]
 
 const suites: Readonly<Record<string, (out: string) => ReadonlyArray<string>>> = {
   bun: onBun(main),

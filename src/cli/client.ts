@@ -18,6 +18,7 @@ import * as Client from "../transport/client.ts"
 import { withoutUser } from "../transport/etcd/url.ts"
 import { PiCalculator } from "../transport/gen/pi_pb.ts"
 import { compression, encodings } from "../transport/layers/compression.ts"
+import type { DescService } from "../transport/method.ts"
 import { type DiscoveryFlags, discovered, discoveryFlags } from "./discovery.ts"
 import { durationFlag } from "./duration.ts"
 import { metadataLines, UsageError } from "./failure.ts"
@@ -185,6 +186,9 @@ const channel = Effect.fnUntraced(function* (options: ClientOptions) {
   )
 })
 
-/** A client of the calculator as the flags describe it; it ends with its scope. */
-export const piClient = (options: ClientOptions) =>
-  Effect.map(channel(options), (opened) => Client.make(PiCalculator, opened))
+/** A client of a service as the flags describe it; it ends with its scope. */
+export const clientOf = <D extends DescService>(descriptor: D, options: ClientOptions) =>
+  Effect.map(channel(options), (opened) => Client.make(descriptor, opened))
+
+/** A client of the calculator. */
+export const piClient = (options: ClientOptions) => clientOf(PiCalculator, options)

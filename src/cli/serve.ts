@@ -18,6 +18,7 @@ import { serve as listenAndServe } from "../transport/server.ts"
 import * as Service from "../transport/service.ts"
 import { type RegistrationFlags, registering, registrationFlags, unregistered } from "./discovery.ts"
 import { durationFlag, positiveDurationFlag } from "./duration.ts"
+import { type CacheFlags, type Caching, cacheFlags, caching, uncached } from "./store.ts"
 import { readTls, type TlsFlags, tlsFlags } from "./tls.ts"
 import { when } from "./when.ts"
 
@@ -50,6 +51,7 @@ const flags = {
   ),
   log: Flag.Boolean("log").pipe(Flag.withDescription("Log each call's status and cost"), Flag.withDefault(false)),
   ...registrationFlags,
+  ...cacheFlags,
   ...tlsFlags,
   keepaliveTime: positiveDurationFlag("keepalive-time").pipe(
     Flag.withDescription("Ask a client that was silent for so long whether it is there; 2h by default"),
@@ -73,7 +75,7 @@ const flags = {
   ),
 } as const
 
-export interface ServeFlags extends TlsFlags, RegistrationFlags {
+export interface ServeFlags extends TlsFlags, CacheFlags, RegistrationFlags {
   readonly host: string
   readonly port: number
   readonly streaming: boolean
@@ -99,6 +101,7 @@ export const defaults: ServeFlags = {
   grace: Duration.seconds(10),
   log: false,
   ...unregistered,
+  ...uncached,
   cert: Option.none(),
   key: Option.none(),
   clientCa: Option.none(),
@@ -116,24 +119,28 @@ const keep = ({ time, level, text }: Journal.Entry): Effect.Effect<void> =>
   // JSON, so that no text can pass for a line of our own.
   Effect.logInfo(`report ${JSON.stringify({ level, text, ...(time === undefined ? {} : { time }) })}`)
 
-// The order is outward: the limits hold for the delay too, and a refused call is logged.
-const layers =
+const limited =
   (options: ServeFlags): CallLayer =>
   (service) =>
+    pipe(service, concurrencyLimit(10_000), options.log ? tracing({ log: true }) : identity, compression())
+
+// The order is outward: what is cached isn't delayed, the limits hold for both, and a refused call is logged.
+const layers =
+  (options: ServeFlags, { layer }: Caching) =>
+  <D, R>(service: Service.Service<D, R>) =>
     pipe(
       service,
       when(options.seed, seeded),
       when(options.delay, delay),
+      layer,
       deadline({ max: "10 minutes" }),
-      concurrencyLimit(10_000),
-      options.log ? tracing({ log: true }) : identity,
-      compression(),
+      limited(options),
     )
 
 /** A word as a shell takes it. */
 const word = (text: string): string => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`)
 
-const commands = (url: string, { streaming, cert, clientCa }: ServeFlags): ReadonlyArray<string> => {
+const commands = (url: string, { streaming, cache, cert, clientCa }: ServeFlags): ReadonlyArray<string> => {
   const { host } = new URL(url)
   // A certificate is its own authority to curl and grpcurl, whoever signed it.
   const trusted = Option.map(cert, word)
@@ -148,12 +155,16 @@ const commands = (url: string, { streaming, cert, clientCa }: ServeFlags): Reado
   })
   const grpcurl = (folder: string) =>
     `grpcurl ${trust} -import-path ${folder} -proto pi.proto -d '{"n":999}' ${host} pi.PiCalculator/Calc`
-  if (streaming) return [grpcurl("proto/streaming")]
+  const ours = (...args: ReadonlyArray<string>) =>
+    // Ours speaks no TLS yet.
+    Option.isSome(cert) ? [] : [`bun run src/main.ts ${args.join(" ")} --address ${url}`]
+  const caching = Option.isSome(cache) ? ours("cache", "set", "greeting", "hello") : []
+  if (streaming) return [grpcurl("proto/streaming"), ...caching]
   return [
     grpcurl("proto"),
     `${curl} -d '{"n":999}' -H 'content-type: application/json' ${url}/pi.PiCalculator/Calc`,
-    // Ours speaks no TLS yet.
-    ...(Option.isSome(cert) ? [] : [`bun run src/main.ts calc 1..10 --address ${url}`]),
+    ...caching,
+    ...ours("calc", "1..10"),
   ]
 }
 
@@ -161,13 +172,14 @@ const commands = (url: string, { streaming, cert, clientCa }: ServeFlags): Reado
 export const listening = Effect.fnUntraced(function* (options: ServeFlags) {
   const journal = yield* Journal.open(keep)
   const programs = Calculator.make({ journal, series: options.summation ? summation : closedForm })
-  const around = layers(options)
+  const cache = yield* caching(options, options.summation ? "/summation" : "")
+  const around = layers(options, cache)
   const service = options.streaming
     ? around(Service.make(StreamingPiCalculator, { calc: programs.calcStream }))
     : around(Service.make(PiCalculator, programs))
   const tls = yield* readTls(options)
   const { host, port, grace } = options
-  return yield* listenAndServe(service, {
+  return yield* listenAndServe([service, ...cache.services.map(limited(options))], {
     host,
     port,
     grace,
@@ -202,6 +214,7 @@ export const serve = Command.make("serve", flags, run).pipe(
     { command: "basel serve --port 9000 --delay 10ms", description: "Another port, and each call takes 10 ms more" },
     { command: "basel serve --cert server.pem --key server.key", description: "Over TLS, for gRPC and HTTPS alike" },
     { command: "basel serve --etcd http://127.0.0.1:2379 --name pi", description: "Where clients can discover it" },
+    { command: "basel serve --delay 10ms --cache memory", description: "No call waits twice; with a cache of its own" },
     { command: "basel serve --streaming --seed 7", description: "The tutorial's streaming edition, always the same" },
   ]),
 )

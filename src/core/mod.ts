@@ -5,13 +5,16 @@
  * @module
  */
 export { type BalancedOptions, balanced } from "./balance/balancer.ts"
+export * as Cache from "./cache/cache.ts"
 export { type MemoryOptions, memory } from "./cache/memory.ts"
+export { prefixed } from "./cache/prefixed.ts"
 export type { Change, Condition, Entry, IncrementOptions, SetOptions, Store } from "./cache/store.ts"
 export { endpoints } from "./discovery/endpoints.ts"
 export { type MemoryRegistryOptions, memoryRegistry } from "./discovery/memory.ts"
 export { type RegisteredOptions, registered } from "./discovery/registered.ts"
 export type { Endpoint, Registration, Registry } from "./discovery/registry.ts"
 export { staticRegistry } from "./discovery/static.ts"
+export { type CachedOptions, cached } from "./layers/cached.ts"
 export { type CircuitBreakerOptions, circuitBreaker } from "./layers/circuitBreaker.ts"
 export { concurrencyLimit } from "./layers/concurrencyLimit.ts"
 export { type DeadlineOptions, deadline } from "./layers/deadline.ts"
@@ -38,6 +41,7 @@ export * as Backoff from "./rpc/backoff.ts"
 export {
   Call,
   type CallInfo,
+  flushHeader,
   type Idempotency,
   type Kind,
   type Method,

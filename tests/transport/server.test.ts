@@ -5,11 +5,12 @@ import { join } from "node:path"
 import { describe } from "node:test"
 import { create, createFileRegistry, toBinary } from "@bufbuild/protobuf"
 import { FileDescriptorProtoSchema, file_google_protobuf_wrappers, StringValueSchema } from "@bufbuild/protobuf/wkt"
-import { Context, Deferred, Effect, Result } from "effect"
+import { Context, Deferred, Effect, Result, Stream } from "effect"
 import { intercept } from "../../src/core/layers/intercept.ts"
-import { Call, sendHeader } from "../../src/core/rpc/call.ts"
+import { Call, flushHeader, sendHeader } from "../../src/core/rpc/call.ts"
 import { RpcError } from "../../src/core/rpc/error.ts"
 import { fromHandlers } from "../../src/core/rpc/service.ts"
+import { protocols } from "../../src/transport/channel.ts"
 import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
 import { protoMethod } from "../../src/transport/method.ts"
 import { ListenError } from "../../src/transport/net/listen.ts"
@@ -28,6 +29,7 @@ import {
   request999,
   requests2,
   start,
+  watch,
   withLog,
 } from "./support.ts"
 
@@ -273,4 +275,54 @@ describe("a server", () => {
       })
       assert.equal(status, 200)
     }))
+})
+
+describe("a header that is sent before the first message", () => {
+  /** A range that sends its header, and then waits. */
+  const early = (gate: Deferred.Deferred<void>) =>
+    Service.partial(PiCalculator, {
+      calc: ({ n }) => Effect.as(flushHeader, { value: n }),
+      calcRange: ({ first }) =>
+        Stream.fromEffect(
+          Effect.gen(function* () {
+            yield* sendHeader({ "x-early": "yes" })
+            yield* flushHeader
+            yield* Deferred.await(gate)
+            return { n: first, value: first }
+          }),
+        ),
+    })
+
+  test("comes alone over gRPC", () =>
+    Effect.gen(function* () {
+      const gate = yield* Deferred.make<void>()
+      const session = yield* http2Session(yield* start(early(gate)))
+      const stream = session.request({
+        ":method": "POST",
+        ":path": "/pi.PiCalculator/CalcRange",
+        "content-type": "application/grpc",
+        te: "trailers",
+      })
+      const came = <A>(event: string) => Effect.promise(() => new Promise<A>((resolve) => stream.once(event, resolve)))
+      stream.end(envelope(request999))
+      const headers = yield* came<http2.IncomingHttpHeaders>("response")
+      assert.deepEqual([headers[":status"], headers["x-early"]], [200, "yes"])
+      yield* Deferred.succeed(gate, undefined)
+      stream.resume()
+      const trailers = yield* came<http2.IncomingHttpHeaders>("trailers")
+      assert.equal(trailers["grpc-status"], "0")
+    }))
+
+  for (const protocol of protocols) {
+    test(`or with that message: over ${protocol} a client has it in any case`, () =>
+      Effect.gen(function* () {
+        const gate = yield* Deferred.make<void>()
+        yield* Deferred.succeed(gate, undefined)
+        const { layer, seen } = watch()
+        const client = yield* dial(yield* start(early(gate)), { protocol }, layer)
+        assert.equal((yield* client.calc({ n: 3 })).value, 3)
+        assert.equal((yield* Stream.runCollect(client.calcRange({ first: 1, last: 1 }))).length, 1)
+        assert.ok(seen.call?.response.header.some(([key]) => key === "x-early"))
+      }))
+  }
 })

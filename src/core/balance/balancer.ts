@@ -250,6 +250,8 @@ class Balancer implements Connector, Pools.Member {
 
   private wait(call: CallInfo): Effect.Effect<void, RpcError> {
     return Effect.callback((resume) => {
+      // Its fiber may have had to let others run since it was told to wait.
+      if (!this.hasToWait(this.waitsForReady(call))) return resume(Effect.void)
       const { expiry, clock } = this.pool
       const { deadline } = call
       if (deadline !== undefined && deadline <= clock.currentTimeMillisUnsafe()) return resume(Effect.fail(exceeded()))
@@ -277,9 +279,12 @@ class Balancer implements Connector, Pools.Member {
 
   /** Wakes those that need wait no longer. */
   private wake(): void {
-    const anyway = this.ready.length > 0 || this.pool.isClosed
-    if (!anyway && this.unready === undefined) return
-    for (const waiter of [...this.waiters]) if (anyway || !waiter.waitsForReady) waiter.wake()
+    if (this.waiters.size === 0) return
+    for (const waiter of [...this.waiters]) if (!this.hasToWait(waiter.waitsForReady)) waiter.wake()
+  }
+
+  private hasToWait(forReady: boolean): boolean {
+    return this.ready.length === 0 && !this.pool.isClosed && (forReady || this.unready === undefined)
   }
 
   // ---- Endpoints

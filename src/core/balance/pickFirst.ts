@@ -34,7 +34,12 @@ export const pickFirst =
       update: (all, ready, wanted) => {
         arrange(all)
         // It stays with one for as long as that is there.
-        if (chosen === undefined || !ready.includes(chosen)) chosen = order.find((one) => ready.includes(one))
+        if (chosen !== undefined && !ready.includes(chosen)) {
+          chosen = undefined
+          // Those that failed before are tried as if for the first time.
+          for (const one of all) one.forgive()
+        }
+        chosen ??= order.find((one) => ready.includes(one))
         if (chosen !== undefined) return [chosen]
         if (wanted) connect()
         return []

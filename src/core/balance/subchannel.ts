@@ -73,6 +73,11 @@ export class Subchannel {
     )
   }
 
+  /** Forgets that it failed, if it may be tried again. */
+  forgive(): void {
+    if (this.state === "idle") this.failed = false
+  }
+
   /** A call begins. */
   begin(): void {
     this.active += 1

@@ -13,7 +13,7 @@ export interface PatienceOptions {
   readonly restFor?: Duration.Input
 }
 
-type Operation<A> = Effect.Effect<A | undefined, RpcError>
+type Operation<A> = () => Effect.Effect<A | undefined, RpcError>
 
 const nothing: Exit.Exit<undefined> = Exit.succeed(undefined)
 
@@ -40,7 +40,11 @@ export class Patience {
     const left = Math.min(this.millis, deadline - now)
     if (left <= 0) return nothing
     if (this.failing) this.restsUntil = now + this.restMillis
-    const asked = Deadline.enforceIn(Context.add(context, Deadline.Current, now + left), operation, left)
+    const asked = Deadline.enforceIn(
+      Context.add(context, Deadline.Current, now + left),
+      Effect.suspend(operation),
+      left,
+    )
     // Whoever has no time left doesn't know what the store could have done.
     const fair = left === this.millis
     const exit = exitOf(asked)

@@ -112,7 +112,7 @@ class Answers {
     const running = this.computing.get(key)
     if (running !== undefined) return this.follow(key, running, context, compute)
     const { store, patience } = this.keeping
-    const asked = patience.ask(context, store.get(key))
+    const asked = patience.ask(context, () => store.get(key))
     const exit = exitOf(asked)
     if (exit === undefined || Exit.isFailure(exit)) return this.lead(key, asked, context, compute)
     return this.decode(exit.value) ?? this.lead(key, exit, context, compute)
@@ -146,7 +146,10 @@ class Answers {
     const keep = (answer: unknown) => {
       const bytes = this.method.messages.encodeAnswer(answer)
       tell(Exit.succeed(bytes))
-      return Effect.as(patience.ask(context, store.set(key, bytes, { ttl })), answer)
+      return Effect.as(
+        patience.ask(context, () => store.set(key, bytes, { ttl })),
+        answer,
+      )
     }
     return Effect.onExitPrimitive(
       // Told to the others in here, so that no interrupt comes between that and the promise to tell them more.

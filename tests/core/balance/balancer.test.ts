@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { describe } from "node:test"
-import { Deferred, Effect, Exit, Fiber, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, Scheduler, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { deadline } from "../../../src/core/layers/deadline.ts"
 import { pickFirst } from "../../../src/core/layers/pickFirst.ts"
@@ -111,6 +111,24 @@ describe("a balanced channel", () => {
       assert.equal(said(yield* Effect.flip(ask(balanced))), "unavailable: no way to b")
       yield* at("a").set("ready")
       assert.deepEqual(yield* Fiber.join(patient), Exit.succeed("a"))
+    }))
+
+  test("wakes calls that are just about to wait when an endpoint is ready", () =>
+    Effect.gen(function* () {
+      for (let steps = 3; steps <= 12; steps++) {
+        for (let turns = 0; turns <= 12; turns++) {
+          const { channel, at, close } = yield* fleet({ listed: ["a"], connect: linger })
+          yield* connected(channel)
+          // After so many steps it lets others run, wherever it is.
+          const asked = Effect.provideService(ask(channel), Scheduler.MaxOpsBeforeYield, steps)
+          const call = yield* Effect.forkChild(asked)
+          for (let i = 0; i < turns; i++) yield* Effect.yieldNow
+          at("a").connectivity.set("ready")
+          yield* settle
+          assert.equal(call.pollUnsafe()?._tag, "Success", `after ${steps} steps and ${turns} turns`)
+          yield* close
+        }
+      }
     }))
 
   testWithClock("ends calls that wait at their deadlines, and keeps nothing of those that ended or were left", () =>

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { describe } from "node:test"
-import { Effect, Random } from "effect"
+import { Effect, Fiber, Random } from "effect"
 import { TestClock } from "effect/testing"
 import { pickFirst } from "../../../src/core/layers/pickFirst.ts"
 import { test, testWithClock } from "../../effect.ts"
@@ -48,6 +48,26 @@ describe("pickFirst", () => {
       assert.deepEqual(tries(servers), [2, 2])
       yield* at("b").set("ready")
       assert.equal(yield* ask(balanced), "b")
+    }),
+  )
+
+  testWithClock("tries those again that failed before, when the one it was with is lost", () =>
+    Effect.gen(function* () {
+      const { channel, at } = yield* fleet({ listed: ["a", "b"], connect: linger })
+      const balanced = channel.pipe(pickFirst({ shuffle: false }))
+      const first = yield* Effect.forkChild(ask(balanced))
+      yield* settle
+      yield* at("a").set("transient_failure")
+      yield* at("b").set("ready")
+      assert.equal(yield* Fiber.join(first), "b")
+      yield* at("a").set("idle")
+      yield* TestClock.adjust("1 minute")
+      yield* at("b").set("idle")
+      const second = yield* Effect.forkChild(ask(balanced))
+      yield* settle
+      assert.equal(at("a").tries, 2)
+      yield* at("a").set("ready")
+      assert.equal(yield* Fiber.join(second), "a")
     }),
   )
 
