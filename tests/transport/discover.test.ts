@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
 import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import { describe } from "node:test"
 import { Effect, Exit, Fiber, Queue, Scope, Stream } from "effect"
 import type { Registry } from "../../src/core/discovery/registry.ts"
@@ -17,7 +18,7 @@ import { test } from "../effect.ts"
 import { counting, eager, over, tally } from "../faults/support.ts"
 import { calculator, start, withLog } from "./support.ts"
 
-const certificate = (name: string): string => readFileSync(new URL(`certificates/${name}`, import.meta.url), "utf8")
+const pem = (name: string) => readFileSync(join(import.meta.dirname, "certificates", name), "utf8")
 
 /** A registry that has what the test lists. */
 const registered = Effect.fnUntraced(function* (...addresses: ReadonlyArray<string>) {
@@ -90,10 +91,10 @@ describe("discover", () => {
   test("speaks TLS to addresses without a scheme where it is told how", () =>
     Effect.gen(function* () {
       const secure = yield* start(Service.make(PiCalculator, calculator), {
-        tls: { key: certificate("server.key"), cert: certificate("server.pem") },
+        tls: { key: pem("server.key"), cert: pem("server.pem") },
       })
       const { registry } = yield* registered(`localhost:${secure.port}`)
-      const client = yield* clientOf(registry, roundRobin(), { tls: { ca: certificate("ca.pem") } })
+      const client = yield* clientOf(registry, roundRobin(), { tls: { ca: pem("ca.pem") } })
       assert.ok((yield* client.calc({ n: 9 })).value > 3)
     }))
 
