@@ -5,7 +5,7 @@ import { test } from "../effect.ts"
 import { contents, etcdServer } from "../transport/etcd/server.ts"
 import { dial } from "../transport/support.ts"
 import { openCall } from "./calls.ts"
-import { basel, file, running, served, servedByWorkers } from "./command.ts"
+import { basel, certificates, file, running, served, servedByWorkers } from "./command.ts"
 
 const pi3 = "pi(1) = 2.82842712474619\npi(2) = 2.9814239699997196\npi(3) = 3.0346151137976114\n"
 
@@ -61,7 +61,8 @@ describe("serve --etcd", () => {
     Effect.gen(function* () {
       const { host, url } = yield* etcdServer()
       const stays = yield* registered(host)
-      const leaves = yield* registered(host)
+      // It isn't the end of its lease that is told.
+      const leaves = yield* registered(host, "--lease", "10m")
       const watch = yield* running(file("src/main.ts", "discover", "--watch", `${url}/pi`))
       const said = (pattern: RegExp) => Effect.promise(() => watch.said(pattern))
       yield* said(new RegExp(`\\+ ${leaves.host}\n`))
@@ -90,6 +91,16 @@ describe("serve --etcd", () => {
       const lines = stdout.trimEnd().split("\n")
       assert.deepEqual(lines.slice(0, 2).sort(), [`+ ${leaves.host}`, `+ ${stays.host}`].sort())
       assert.deepEqual(lines.slice(2), [`- ${leaves.host}`, "+ pi.example.org:80"])
+    }))
+
+  test("with TLS is found by who trusts it", () =>
+    Effect.gen(function* () {
+      const { host, url } = yield* etcdServer()
+      yield* registered(host, `--cert=${certificates}/server.pem`, `--key=${certificates}/server.key`)
+      const call = ["calc", "1..3", "--discover", `${url}/pi`, "--attempts", "1"]
+      const trusting = yield* basel([...call, "--ca", `${certificates}/ca.pem`])
+      assert.deepEqual(trusting, { code: 0, stdout: pi3, stderr: "" })
+      assert.equal((yield* basel(call)).code, 1)
     }))
 
   test("registers under the name, the address and for the time that it is told", () =>

@@ -176,7 +176,7 @@ export const contents = (member: Member, ...args: ReadonlyArray<string>): Effect
 /** The URL for clients of several members. */
 export const urlOf = (members: ReadonlyArray<Member>): string => `etcd://${members.map(({ host }) => host).join(",")}`
 
-/** The leader, and the others. */
+/** The leader, and the others. On a busy machine there may be none for a while. */
 export const ranked = (members: ReadonlyArray<Member>) =>
   Effect.gen(function* () {
     const leads = yield* Effect.forEach(members, (member) =>
