@@ -4,8 +4,9 @@
 import { Effect, Stream } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { endpoints } from "../core/discovery/endpoints.ts"
-import type { Endpoint } from "../core/discovery/registry.ts"
+import type { Endpoint, Registry } from "../core/discovery/registry.ts"
 import * as Backoff from "../core/rpc/backoff.ts"
+import { RpcError } from "../core/rpc/error.ts"
 import { openRegistry } from "../transport/registry.ts"
 import { logBeside } from "./discovery.ts"
 import { jsonFlag, printLines } from "./output.ts"
@@ -22,6 +23,13 @@ const addresses = (list: ReadonlyArray<Endpoint>): ReadonlyArray<string> =>
 
 // Somebody sits before it.
 const soon: Backoff.Backoff = { ...Backoff.connection, max: "5 seconds" }
+
+/** What the log tells of failures is all there is to say of them. */
+const lists = (registry: Registry, service: string) =>
+  Stream.filter(
+    endpoints(registry, service, soon),
+    (told): told is ReadonlyArray<Endpoint> => !(told instanceof RpcError),
+  )
 
 /** What has changed from one list to the next; all of the first has come. */
 const changes = <E, R>(lists: Stream.Stream<ReadonlyArray<Endpoint>, E, R>): Stream.Stream<Change, E, R> =>
@@ -59,7 +67,7 @@ export const discover = Command.make(
       const { registry, service } = yield* openRegistry(url, tls === undefined ? {} : { tls })
       if (watch) {
         const line = json ? (change: Change) => JSON.stringify(change) : changeLine
-        return yield* printLines(Stream.map(changes(endpoints(registry, service, soon)), line))
+        return yield* printLines(Stream.map(changes(lists(registry, service)), line))
       }
       const line = json ? (address: string) => JSON.stringify({ address }) : (address: string) => address
       const first = Stream.flatMap(Stream.take(registry.resolve(service), 1), (list) =>

@@ -32,8 +32,11 @@ export interface Balancing {
 export interface BalancedOptions<E extends { readonly message: string }> {
   /** The service's name, for messages. */
   readonly service: string
-  /** The service's endpoints, all of them again after each change. The last list counts when the stream has ended. */
-  readonly endpoints: Stream.Stream<ReadonlyArray<Endpoint>>
+  /**
+   * The service's endpoints, all of them again after each change, or why there are none yet. The last list counts when the
+   * stream has ended.
+   */
+  readonly endpoints: Stream.Stream<ReadonlyArray<Endpoint> | RpcError>
   /** Opens what carries calls to one of them. Its calls must fail where their server can't be reached, not wait. */
   readonly open: (endpoint: Endpoint) => Effect.Effect<Connector, E, Scope.Scope>
   /** Whether calls wait while no endpoint can be reached, or fail with `unavailable`. Default: they fail. */
@@ -48,7 +51,8 @@ export interface BalancedOptions<E extends { readonly message: string }> {
  *
  * - Only endpoints that are connected get calls. A call that comes while none is waits while one may still be; it fails with
  *   `unavailable` and the last reason when none could be connected to, unless it waits for the server.
- * - It waits for the first list of endpoints, and fails with `unavailable` when that, or a later one, is empty.
+ * - It waits for the first list of endpoints, and fails with `unavailable` when that, or a later one, is empty, or can't be
+ *   had.
  * - A call that its endpoint hasn't taken goes to another one, whatever its method: unary calls, and those with one request
  *   and a stream of answers. Of others the requests may be gone; `retry` keeps them.
  * - An endpoint that is no longer listed gets no further calls, and is closed when those that run there have ended.
@@ -347,7 +351,7 @@ class Balancer implements Connector, Pools.Member {
 
   /** What calls get where no endpoint is ready. */
   private without(): Subchannel | RpcError | undefined {
-    if (!this.pool.known) return undefined
+    if (!this.pool.known) return this.pool.failure
     if (this.all.length === 0) {
       const message = `no endpoint of ${JSON.stringify(this.pool.service)} is known: is a server of it registered?`
       return new RpcError({ code: "unavailable", message })
@@ -365,7 +369,8 @@ class Balancer implements Connector, Pools.Member {
   private state(): State {
     const { all } = this
     if (this.ready.length > 0) return "ready"
-    if (!this.pool.known || all.some(({ failed, state }) => !failed && state === "connecting")) return "connecting"
+    if (!this.pool.known) return this.pool.failure === undefined ? "connecting" : "transient_failure"
+    if (all.some(({ failed, state }) => !failed && state === "connecting")) return "connecting"
     return all.some(({ failed, state }) => !failed && state !== "shutdown") ? "idle" : "transient_failure"
   }
 }

@@ -3,6 +3,7 @@
  */
 import { Clock, Effect, Exit, Random, Scope, Stream } from "effect"
 import type { Endpoint } from "../discovery/registry.ts"
+import { RpcError } from "../rpc/error.ts"
 import { Expiry } from "../rpc/expiry.ts"
 import { Subchannel, type Surroundings } from "./subchannel.ts"
 
@@ -26,7 +27,7 @@ export interface PoolOptions extends Pick<Surroundings, "service" | "open" | "gr
 /** A pool that is told of the endpoints as a stream tells of them. All that it opened closes with its scope. */
 export const make = Effect.fnUntraced(function* (
   options: PoolOptions,
-  endpoints: Stream.Stream<ReadonlyArray<Endpoint>>,
+  endpoints: Stream.Stream<ReadonlyArray<Endpoint> | RpcError>,
 ): Effect.fn.Return<Pool, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const random = yield* Random.Random
@@ -35,7 +36,9 @@ export const make = Effect.fnUntraced(function* (
   const pool = new Pool(options, clock, () => random.nextDoubleUnsafe(), run, scope)
   yield* Effect.addFinalizer(() => pool.close)
   yield* Effect.forkIn(
-    Stream.runForEach(endpoints, (list) => Effect.sync(() => pool.list(list))),
+    Stream.runForEach(endpoints, (told) =>
+      Effect.sync(() => (told instanceof RpcError ? pool.fail(told) : pool.list(told))),
+    ),
     scope,
   )
   return pool
@@ -52,6 +55,8 @@ export class Pool {
   readonly waitForReady: boolean
   /** Whether there has been a list of endpoints. */
   known = false
+  /** Why there has been none. */
+  failure: RpcError | undefined
   isClosed = false
   private readonly scope: Scope.Closeable
   private readonly runFork: Run
@@ -71,6 +76,14 @@ export class Pool {
     this.scope = scope
     this.expiry = new Expiry(clock, run)
     this.surroundings = { ...options, clock, run, changed: () => this.changed() }
+  }
+
+  /** There is no list, and this is why. */
+  fail({ message, cause }: RpcError): void {
+    if (this.known) return
+    const what = `the endpoints of ${JSON.stringify(this.service)} can't be found`
+    this.failure = new RpcError({ code: "unavailable", message: `${what}: ${message}`, cause })
+    this.changed()
   }
 
   /** These are the endpoints from now on. */

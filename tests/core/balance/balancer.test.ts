@@ -92,6 +92,27 @@ describe("a balanced channel", () => {
       assert.deepEqual(yield* Fiber.join(patient), Exit.succeed("a"))
     }))
 
+  test("fails calls while nobody knows which endpoints there are, but for those that wait for the server", () =>
+    Effect.gen(function* () {
+      const { channel, fail, list } = yield* fleet()
+      const before = yield* asking(channel)
+      const waiting = yield* asking(waitForReady(channel))
+      yield* settle
+      assert.ok(waits(before))
+      yield* fail(unavailable("the registry is away"))
+      const reason = 'unavailable: the endpoints of "pi" can\'t be found: the registry is away'
+      assert.equal(said(yield* Effect.flip(Effect.flatten(Fiber.join(before)))), reason)
+      assert.equal(said(yield* Effect.flip(ask(channel))), reason)
+      assert.equal(yield* channel.connector.connectivity.state, "transient_failure")
+      assert.ok(waits(waiting))
+      yield* list("a")
+      assert.equal(yield* Effect.flatten(Fiber.join(waiting)), "a")
+      assert.equal(yield* ask(channel), "a")
+      // What was known stands.
+      yield* fail(unavailable("the registry is away"))
+      assert.equal(yield* ask(channel), "a")
+    }))
+
   test("lets calls wait while endpoints connect, and fails them with the last reason when none can be had", () =>
     Effect.gen(function* () {
       const { channel, at } = yield* fleet({ listed: ["a", "b"], connect: linger })

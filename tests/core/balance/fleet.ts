@@ -105,7 +105,7 @@ export const fleet = Effect.fnUntraced(function* ({
   ...options
 }: FleetOptions = {}) {
   const servers: Array<Server> = []
-  const lists = yield* Queue.unbounded<ReadonlyArray<Endpoint>>()
+  const lists = yield* Queue.unbounded<ReadonlyArray<Endpoint> | RpcError>()
   const scope = yield* Effect.acquireRelease(Scope.make(), (made) => Scope.close(made, Exit.void))
   const open = ({ address }: Endpoint) =>
     Effect.gen(function* () {
@@ -138,6 +138,8 @@ export const fleet = Effect.fnUntraced(function* ({
     },
     /** These are listed from now on. */
     list,
+    /** Nobody knows which they are. */
+    fail: (error: RpcError) => Effect.andThen(Queue.offer(lists, error), settle),
     close: Effect.andThen(Scope.close(scope, Exit.void), settle),
   }
 })

@@ -31,8 +31,10 @@ const watching = Effect.fnUntraced(function* () {
       }),
   }
   const fiber = yield* Effect.forkScoped(
-    Stream.runForEach(endpoints(registry, "pi"), (list) =>
-      Effect.sync(() => void seen.push(list.map(({ address }) => address).join(" "))),
+    Stream.runForEach(endpoints(registry, "pi"), (told) =>
+      Effect.sync(
+        () => void seen.push(told instanceof RpcError ? told.message : told.map(({ address }) => address).join(" ")),
+      ),
     ),
   )
   yield* settle
@@ -83,6 +85,34 @@ describe("the endpoints of a service", () => {
       yield* TestClock.adjust("1 second")
       assert.equal(asked(), before + 1)
       yield* Fiber.interrupt(fiber)
+    }).pipe(steady, Effect.provide(logInto(lines)))
+  })
+
+  testWithClock("are told why there are none as long as there were none, each time that the registry was asked", () => {
+    const lines: Array<Logged> = []
+    return Effect.gen(function* () {
+      const { seen, say } = yield* watching()
+      yield* say(unreachable)
+      assert.deepEqual(seen, ["the registry is away"])
+      yield* TestClock.adjust("1 second")
+      yield* say(unreachable)
+      assert.deepEqual(seen, ["the registry is away", "the registry is away"])
+      // It is asked less often, though what it fails with was told.
+      yield* TestClock.adjust("1 second")
+      yield* say(["a"])
+      assert.equal(seen.length, 2)
+      yield* TestClock.adjust("1 second")
+      assert.deepEqual(seen.slice(2), ["pi-a"])
+      yield* say(unreachable)
+      assert.equal(seen.length, 3)
+      assert.deepEqual(
+        lines.map(({ text }) => text),
+        [
+          'the registry can\'t be asked for the endpoints of "pi": the registry is away',
+          'the registry says again which are the endpoints of "pi"',
+          'the registry can\'t be asked for the endpoints of "pi", the last that it told are kept: the registry is away',
+        ],
+      )
     }).pipe(steady, Effect.provide(logInto(lines)))
   })
 })
