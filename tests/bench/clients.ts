@@ -43,6 +43,7 @@ const clients = {
   deno: (host) => ours("deno", host),
   node: (host) => ours("node", host),
   "all layers": (host) => ours("bun", host, "layers"),
+  discovered: (host) => ours("bun", host, "discovered"),
   "grpc-go": (host) => grpcGo("client", host),
   "grpc-js": (host) => program("bun", "tests/bench/peers/grpcJsClient.ts", host),
   "connect-node": (host) => program("bun", "tests/bench/peers/connectNodeClient.ts", host),

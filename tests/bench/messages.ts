@@ -1,8 +1,9 @@
 /**
- * The messages of pi.proto, in bytes: what goes in is made once, and of what comes out the lengths are known.
+ * The messages of pi.proto and cache.proto, in bytes: what goes in is made once, and of what comes out the lengths are known.
  */
 
 import { create, toBinary } from "@bufbuild/protobuf"
+import { EntrySchema, GetRequestSchema } from "../../src/transport/gen/cache_pb.ts"
 import { PiRangeSchema, PiRequestSchema } from "../../src/transport/gen/pi_pb.ts"
 
 export const calcPath = "/pi.PiCalculator/Calc"
@@ -31,3 +32,26 @@ export const calcResponseLength = prefixLength + doubleLength
 
 /** How long the point of a number is as gRPC sends it. */
 export const pointLength = (n: number): number => prefixLength + request(n).length + doubleLength
+
+/** A call that is made again and again, as gRPC sends it, and how long its answers are. */
+export interface Calling {
+  readonly path: string
+  readonly body: Uint8Array
+  readonly responseLength: number
+}
+
+export const calling = (n: number): Calling => ({
+  path: calcPath,
+  body: prefixed(request(n)),
+  responseLength: calcResponseLength,
+})
+
+/** A `Get` of the cache, of a key with a value of so many bytes. */
+export const getting = (key: string, valueLength: number): Calling => {
+  const entry = create(EntrySchema, { key, value: new Uint8Array(valueLength), version: 1n })
+  return {
+    path: "/cache.Cache/Get",
+    body: prefixed(toBinary(GetRequestSchema, create(GetRequestSchema, { key }))),
+    responseLength: prefixLength + toBinary(EntrySchema, entry).length,
+  }
+}

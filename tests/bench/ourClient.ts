@@ -1,23 +1,28 @@
 /**
- * Our client of the calculator, under orders: `ourClient.ts <host:port> [layers]`.
+ * Our client of the calculator, under orders: `ourClient.ts <host:port> [layers | discovered]`.
  */
 import process from "node:process"
 import { Effect } from "effect"
-import { deadline, metadata, retry } from "../../src/core/mod.ts"
+import { type Channel, deadline, leastRequest, metadata, retry, staticRegistry } from "../../src/core/mod.ts"
 import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
-import { Client, connect } from "../../src/transport/mod.ts"
+import { Client, connect, discover } from "../../src/transport/mod.ts"
 import { type Calls, obey } from "./orders.ts"
 
 // Deno's AsyncResource, of which Effect makes one whenever a fiber waits, keeps the one before it: 440 bytes a wait, as long
 // as the fiber lives, with or without this package. Programs have fibers that end.
 const callsAFiber = 50
 
-const [host, layers] = process.argv.slice(2)
+const [host = "", kind] = process.argv.slice(2)
+
+const opened = Effect.gen(function* () {
+  // Where there are several endpoints the calls have several connections: what the choice costs shows with one.
+  if (kind === "discovered") return (yield* discover(staticRegistry([{ address: host }]), "pi")).pipe(leastRequest())
+  const bare: Channel = yield* connect(`http://${host}`)
+  return kind === "layers" ? bare.pipe(retry(), deadline("30 seconds"), metadata({ "x-client": "bench" })) : bare
+})
 
 const program = Effect.gen(function* () {
-  const bare = yield* connect(`http://${host}`)
-  const channel =
-    layers === "layers" ? bare.pipe(retry(), deadline("30 seconds"), metadata({ "x-client": "bench" })) : bare
+  const channel = yield* opened
   const client = Client.make(PiCalculator, channel)
   const some = (calls: Calls) =>
     Effect.suspend(() => {

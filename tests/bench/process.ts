@@ -33,16 +33,17 @@ const allowedCores = (): ReadonlyArray<number> => {
   })
 }
 
-/** Where servers run, and where the load comes from, clients among it; `undefined` where they can't be kept apart. */
-export const cores = ((): { readonly server: string; readonly load: string } | undefined => {
-  const [server, ...load] = allowedCores()
+/** Where a process is: with the servers, with the load, clients among it, or wherever the system puts it. */
+export type Place = "server" | "load" | "anywhere"
+
+/** Which cores a place has; `undefined` where servers and load can't be kept apart. */
+export const cores = ((): Readonly<Record<Place, string>> | undefined => {
+  const all = allowedCores()
+  const [server, ...load] = all
   return server === undefined || load.length === 0 || !has("taskset")
     ? undefined
-    : { server: String(server), load: load.join(",") }
+    : { server: String(server), load: load.join(","), anywhere: all.join(",") }
 })()
-
-/** Where a process is. */
-export type Place = "server" | "load"
 
 /** Moves a process, and what it starts from now on, to such cores. */
 export const move = (pid: number, to: Place): void => {

@@ -7,12 +7,14 @@ import { parseArgs } from "node:util"
 import { gap } from "./contest.ts"
 import { machine } from "./machine.ts"
 import { bytes } from "./measures/bytes.ts"
-import { client, clientLayers, clientLeaks } from "./measures/client.ts"
+import { cache, redisGets } from "./measures/cache.ts"
+import { client, clientLayers, clientLeaks, discovery } from "./measures/client.ts"
 import { latency } from "./measures/latency.ts"
 import { layers } from "./measures/layers.ts"
 import { connections, leaks } from "./measures/memory.ts"
 import { bidi, serverStream } from "./measures/streams.ts"
 import { unary } from "./measures/unary.ts"
+import { cheapWorkers, workers } from "./measures/workers.ts"
 import { has, move } from "./process.ts"
 import { type Gap, isMet, type Measure, type Note, type Row } from "./row.ts"
 import { table } from "./table.ts"
@@ -29,6 +31,11 @@ const measures: Readonly<Record<string, Measure>> = {
   client,
   clientLayers,
   clientLeaks,
+  discovery,
+  cache,
+  redisGets,
+  workers,
+  cheapWorkers,
 }
 
 const usage = (problem: string): never => {

@@ -110,6 +110,19 @@ export const clientLayers: Measure = async (note) => {
   ]
 }
 
+export const discovery: Measure = async (note) => {
+  const names = ["discovered", "bun"] as const
+  const warmUp = (client: Client) => client.make({ inFlight, seconds: warmUpSeconds })
+  const outcomes = await clientContest({ names, rounds: 21, warmUp, take: rate }, note)
+  return [
+    compare(outcomes.get("discovered"), outcomes.get("bun"), {
+      ...cpu,
+      measure: "discovery, CPU a call: Bun, the least busy of the endpoints that a registry knows, against one address",
+      bound: { better: "lower", must: 1.05 },
+    }),
+  ]
+}
+
 export const clientLeaks = leaksOf<Client>(
   "client, memory after 10⁶ calls against after 2·10⁵",
   clientContest,
