@@ -162,7 +162,7 @@ const commands = (url: string, { streaming, cache, cert, clientCa }: ServeFlags)
   const grpcurl = (folder: string) =>
     `grpcurl ${trust} -import-path ${folder} -proto pi.proto -d '{"n":999}' ${host} pi.PiCalculator/Calc`
   const ours = (...args: ReadonlyArray<string>) =>
-    // Ours speaks no TLS yet.
+    // It would have to be told the authority, which the server does not know.
     Option.isSome(cert) ? [] : [`bun run src/main.ts ${args.join(" ")} --address ${url}`]
   const caching = Option.isSome(cache) ? ours("cache", "set", "greeting", "hello") : []
   if (streaming) return [grpcurl("proto/streaming"), ...caching]

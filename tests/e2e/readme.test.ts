@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { test as nodeTest } from "node:test"
 import { Effect } from "effect"
 import { test } from "../effect.ts"
+import { etcdServer } from "../transport/etcd/server.ts"
 import { root, running, start } from "./command.ts"
 
 const readme = readFileSync(join(root, "README.md"), "utf8")
@@ -24,8 +25,9 @@ const steps: ReadonlyArray<Step> = [...readme.matchAll(/^```console\n(.*?)^```$/
     }),
 )
 
-// Where the README's server is; the test's is on a free port.
+// Where the README's server and etcd are; the test's are on free ports.
 const host = "127.0.0.1:8080"
+const etcdHost = "127.0.0.1:2379"
 
 /** An output as a pattern: "…" stands for anything. */
 const pattern = (output: string): RegExp => {
@@ -45,20 +47,23 @@ const lastLine = /calc 1\.\.10 --address (http:\S+)\n| {2}curl --cacert .+(https
 test("each command of the README's tour prints what the README says", () =>
   Effect.gen(function* () {
     assert.ok(steps.length >= 12, "the tour was found")
+    const etcd = yield* etcdServer()
     let url = ""
     for (const { command, output } of steps.filter((step) => !isExperiment(step))) {
-      const [, args] = /^bun run src\/main\.ts (serve.*)$/.exec(command) ?? []
+      const there = command.replace(etcdHost, etcd.host)
+      const [, args] = /^bun run src\/main\.ts (serve.*)$/.exec(there) ?? []
       if (args !== undefined) {
         const server = yield* running(`bun run src/main.ts ${args} --port 0`)
         const { input, 1: plain, 2: secure } = yield* Effect.promise(() => server.said(lastLine))
         url = plain ?? secure ?? ""
         assert.match(input.replaceAll(new URL(url).host, host), pattern(output), command)
+        if (args.includes("--etcd")) yield* Effect.promise(() => server.said(/ is registered as /))
       } else {
-        const here = command
+        const here = there
           .replace(host, new URL(url).host)
-          .replace(/^(bun run src\/main\.ts(?!.* --address ).*)$/, `$1 --address ${url}`)
+          .replace(/^(bun run src\/main\.ts(?!.* --address |.*\bdiscover ).*)$/, `$1 --address ${url}`)
         const { stdout } = yield* Effect.promise(() => start(`{ ${here}\n} 2>&1`).finished)
-        assert.match(stdout.trimEnd(), pattern(output.trimEnd()), command)
+        assert.match(stdout.trimEnd().replaceAll(new URL(url).host, host), pattern(output.trimEnd()), command)
       }
     }
   }))

@@ -51,6 +51,7 @@ export const memory = Effect.fnUntraced(function* (
 
   return {
     get: (key) => Effect.sync(() => entries.get(key)),
+    peek: (key) => entries.get(key),
     getMany: (keys) => Effect.sync(() => keys.map((key) => entries.get(key))),
     set: (key, value, set) => Effect.suspend(() => entries.set(key, value, set)),
     delete: (key) => Effect.sync(() => entries.delete(key)),

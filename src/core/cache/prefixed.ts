@@ -14,8 +14,10 @@ export const prefixed = (store: Store, prefix: string): Store => {
   const outer = (key: string): string => prefix + key
   const inner = (key: string): string => key.slice(prefix.length)
   const entryOf = (entry: Entry | undefined): Entry | undefined => entry && { ...entry, key: inner(entry.key) }
+  const { peek } = store
   return {
     get: (key) => Effect.mapEager(store.get(outer(key)), entryOf),
+    ...(peek && { peek: (key) => entryOf(peek(outer(key))) }),
     getMany: (keys) => Effect.map(store.getMany(keys.map(outer)), (entries) => entries.map(entryOf)),
     set: (key, value, options) => store.set(outer(key), value, options),
     delete: (key) => store.delete(outer(key)),

@@ -44,6 +44,8 @@ export interface Change {
 export interface Store {
   /** What is there; `undefined` for nothing. */
   readonly get: (key: string) => Effect.Effect<Entry | undefined, RpcError>
+  /** The same as `get`, at once: only a store that has all in memory can do it. Who wraps `get` wraps it too, or leaves it out. */
+  readonly peek?: (key: string) => Entry | undefined
   /** What is there under each of the keys, in their order. */
   readonly getMany: (keys: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<Entry | undefined>, RpcError>
   /** Writes a value and gives its version; `undefined` if the condition doesn't hold, and nothing was written. */

@@ -8,7 +8,6 @@ import type { Entry, Store } from "../cache/store.ts"
 import { Call, type Method, path } from "../rpc/call.ts"
 import type { RpcError } from "../rpc/error.ts"
 import { type Interceptor, none } from "../rpc/interceptor.ts"
-import { exitOf } from "../rpc/ready.ts"
 import { type Handler, inside, type Service } from "../rpc/service.ts"
 
 export interface CachedOptions extends PatienceOptions {
@@ -80,6 +79,8 @@ interface Keeping {
 /** What became of a computation: the encoded answer or a failure for all; `undefined` if another must be begun. */
 type Computed = Exit.Exit<Uint8Array, RpcError> | undefined
 
+const nothing: Exit.Exit<undefined> = Exit.succeed(undefined)
+
 /** The answers of a method. */
 class Answers {
   private readonly keeping: Keeping
@@ -112,10 +113,10 @@ class Answers {
     const running = this.computing.get(key)
     if (running !== undefined) return this.follow(key, running, context, compute)
     const { store, patience } = this.keeping
+    // To ask by an effect would take as long as the rest of an answer that is found.
+    if (store.peek !== undefined) return this.decode(store.peek(key)) ?? this.lead(key, nothing, context, compute)
     const asked = patience.ask(context, () => store.get(key))
-    const exit = exitOf(asked)
-    if (exit === undefined || Exit.isFailure(exit)) return this.lead(key, asked, context, compute)
-    return this.decode(exit.value) ?? this.lead(key, exit, context, compute)
+    return this.lead(key, asked, context, compute)
   }
 
   /** Waits for who computes it. */

@@ -32,8 +32,9 @@ class Pool {
   }
 }
 
-// A connection gives a small buffer back in the turn it took it in, unless its socket is full.
-const smallOnes = new Pool(small, 16)
+// A connection gives a small buffer back in the turn it took it in, unless its socket is full. As many connections have one
+// at once as get answers out of one turn, such as those that all waited for the same other server.
+const smallOnes = new Pool(small, 128)
 const largeOnes = new Pool(large, 16)
 
 export class Output {

@@ -24,6 +24,8 @@ testWithClock("parts of one store know nothing of each other", () =>
     yield* one.set("a", new Uint8Array(1))
     yield* two.set("b", new Uint8Array(2))
     assert.equal(yield* two.get("a"), undefined)
+    assert.deepEqual([one.peek?.("a"), two.peek?.("a")], [yield* one.get("a"), undefined])
+    assert.equal(one.peek?.("a")?.value[0] ?? "nothing", 0)
     assert.deepEqual(yield* Stream.runCollect(two.scan("")), ["b"])
     assert.deepEqual((yield* Stream.runCollect(store.scan(""))).toSorted(), ["1:a", "2:b"])
   }),
