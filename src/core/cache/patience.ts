@@ -4,7 +4,6 @@
 import { Cause, Clock, Context, Duration, Effect, Exit, Option } from "effect"
 import * as Deadline from "../rpc/deadline.ts"
 import type { RpcError } from "../rpc/error.ts"
-import { exitOf } from "../rpc/ready.ts"
 
 export interface PatienceOptions {
   /** How long a call waits for the store at most. Default: 50 milliseconds. */
@@ -32,7 +31,7 @@ export class Patience {
     this.restMillis = Duration.toMillis(restFor)
   }
 
-  /** Runs an operation now. What the store doesn't say in time is `undefined`; what it says at once is an exit. */
+  /** Runs an operation now. What the store doesn't say in time is `undefined`. */
   ask<A>(context: Context.Context<never>, operation: Operation<A>): Effect.Effect<A | undefined> {
     const now = Context.get(context, Clock.Clock).currentTimeMillisUnsafe()
     if (now < this.restsUntil) return nothing
@@ -47,10 +46,7 @@ export class Patience {
     )
     // Whoever has no time left doesn't know what the store could have done.
     const fair = left === this.millis
-    const exit = exitOf(asked)
-    return exit === undefined
-      ? Effect.flatMap(Effect.exit(asked), (late) => this.heard(late, fair))
-      : this.heard(exit, fair)
+    return Effect.flatMap(Effect.exit(asked), (exit) => this.heard(exit, fair))
   }
 
   private heard<A>(exit: Exit.Exit<A | undefined, RpcError>, fair: boolean): Effect.Effect<A | undefined> {

@@ -10,6 +10,7 @@ import type { Limits } from "../http2/limits.ts"
 import type { Target } from "./address.ts"
 import { ClientSession, type ClientTimes } from "./clientSession.ts"
 import type { LineSide } from "./line.ts"
+import { nameOf } from "./tls.ts"
 
 export interface DialOptions {
   readonly times: ClientTimes
@@ -73,9 +74,7 @@ const endedEarly = ({ tls: secure }: Target, secured: boolean, cause: unknown): 
 
 const open = ({ place, tls: secure }: Target): net.Socket => {
   if (secure === undefined) return net.connect({ ...place })
-  // Node tells a server by which name it is called only if it is told to; Bun and Deno do so by themselves.
-  const named = "host" in place && net.isIP(place.host) === 0 ? { servername: place.host } : {}
-  return tls.connect({ ...named, ...place, ...secure })
+  return tls.connect({ ...("host" in place && nameOf(place.host)), ...place, ...secure })
 }
 
 /** Connects, and waits for the server's preface. Interrupting it closes the socket. */

@@ -2,6 +2,7 @@
  * TLS: the certificates of either end, and what is wrong with a server's if they can't be served with.
  */
 import { createPrivateKey, X509Certificate } from "node:crypto"
+import { isIP } from "node:net"
 import type * as tls from "node:tls"
 
 /** Certificates, all of them in PEM. */
@@ -89,3 +90,10 @@ export const toClientOptions = ({ ca, cert, key, serverName }: ClientTlsOptions 
   ...(key === undefined ? {} : { key }),
   ...(serverName === undefined ? {} : { servername: serverName }),
 })
+
+/**
+ * The name by which a client calls a host, for the server to choose its certificate by. Bun and Deno tell it by themselves,
+ * Node only if it is told to; an IP address is no name (RFC 6066, section 3).
+ */
+export const nameOf = (host: string): Pick<tls.ConnectionOptions, "servername"> =>
+  isIP(host) === 0 ? { servername: host } : {}

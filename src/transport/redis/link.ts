@@ -2,9 +2,8 @@
  * The connections to Redis: one to a server, or one to each master of a cluster. They connect by themselves, and again
  * whenever one is lost.
  */
-import { isIP } from "node:net"
 import { createClient, createCluster, RESP_TYPES } from "@redis/client"
-import { type ClientTlsOptions, toClientOptions } from "../net/tls.ts"
+import { type ClientTlsOptions, nameOf, toClientOptions } from "../net/tls.ts"
 import type { Address, Host } from "./address.ts"
 
 export type { Host }
@@ -82,9 +81,7 @@ const common = ({ username, password, encrypted }: Address, { tls, maxPending, c
 const makeClient = (address: Address, { host, port }: Host, options: LinkOptions, reconnects: boolean) => {
   const shared = common(address, options)
   const reconnectStrategy = reconnects ? shared.socket.reconnectStrategy : false
-  // Bun and Deno tell the server by which name it is called, and Node only if it is told to.
-  const named = address.encrypted && isIP(host) === 0 ? { servername: host } : {}
-  const socket = { ...named, ...shared.socket, host, port, reconnectStrategy }
+  const socket = { ...(address.encrypted && nameOf(host)), ...shared.socket, host, port, reconnectStrategy }
   return createClient({ ...shared, socket, database: address.database })
 }
 
