@@ -5,7 +5,8 @@ import { Clock, Context, Duration, Effect } from "effect"
 import type { CallInfo } from "../rpc/call.ts"
 import * as Deadline from "../rpc/deadline.ts"
 import type { RpcError } from "../rpc/error.ts"
-import { isPrompt, promptly } from "../rpc/interceptor.ts"
+import { isPrompt, type Layered, promptly } from "../rpc/interceptor.ts"
+import type { Service } from "../rpc/service.ts"
 import { type CallLayer, intercept } from "./intercept.ts"
 
 export interface DeadlineOptions {
@@ -16,13 +17,13 @@ export interface DeadlineOptions {
 }
 
 /**
- * A layer that gives calls a deadline, and at the deadline interrupts them and fails with `deadline_exceeded`. A
- * duration alone means `max`. A deadline only ever comes nearer: what a caller inherited or asked for stands if it is
- * sooner.
+ * A layer that gives calls a deadline, at which they are interrupted and fail with `deadline_exceeded`. A duration alone
+ * means `max`. A deadline only ever comes nearer: what a caller inherited or asked for stands if it is sooner.
  *
- * On a channel the deadline is also what the server is told. A stream is limited as a whole, its last message
- * included. Metadata is left alone. It commutes with every layer that doesn't take time of its own: only what stands
- * before it in the pipe is within the limit.
+ * On a service it holds for whole calls, with all layers, wherever it stands in the pipe: as if each client had asked for
+ * it. On a channel, where it is also what the server is told, only what stands before it in the pipe is within the limit,
+ * and it commutes with every layer that doesn't take time of its own: before `retry` it limits each attempt, behind it
+ * all of them. A stream is limited as a whole, its last message included. Metadata is left alone.
  *
  * @example
  * const pi = Service.make(PiCalculator, calculator).pipe(deadline({ max: "30 seconds" }))
@@ -30,23 +31,38 @@ export interface DeadlineOptions {
  */
 export const deadline = (options: DeadlineOptions | Duration.Input): CallLayer => {
   const { max, default: fallback } = isOptions(options) ? options : { max: options, default: undefined }
-  const longest = millis(max)
-  const usual = millis(fallback)
-  return (target) => {
-    // On a channel whose other layers end at the deadline by themselves, all of the call does.
-    const alone = "connector" in target && isPrompt(target.around)
-    const around = <A, R>(call: CallInfo, next: (call: CallInfo) => Effect.Effect<A, RpcError, R>) =>
-      Effect.contextWith((context: Context.Context<R>) => {
-        const now = Context.get(context, Clock.Clock).currentTimeMillisUnsafe()
-        const nearest = Math.min(call.deadline ?? now + usual, now + longest)
-        // A deadline that the call came with is enforced already, by who runs the call.
-        if (nearest === (call.deadline ?? Number.POSITIVE_INFINITY)) return next(call)
-        const limited = next({ ...call, deadline: nearest })
-        return alone ? limited : Deadline.enforceIn(context, limited, nearest - now)
-      })
-    return intercept(promptly(around))(target)
-  }
+  const limit: Deadline.Limit = { max: millis(max), usual: millis(fallback) }
+  return (target) =>
+    // A service's is known before its calls begin, so that who runs them ends them, without a fiber of its own for that.
+    isService(target) ? { ...target, limit: both(target.limit, limit) } : around(limit)(target)
 }
+
+const isService = (target: Layered): target is Service<unknown, unknown> => "handlers" in target
+
+const both = (inner: Deadline.Limit, outer: Deadline.Limit): Deadline.Limit => ({
+  max: Math.min(inner.max, outer.max),
+  // What the outer one gives is what the inner one finds.
+  usual: Number.isFinite(outer.usual) ? outer.usual : inner.usual,
+})
+
+const around =
+  (limit: Deadline.Limit): CallLayer =>
+  (target) => {
+    // Where the channel's other layers end at the deadline by themselves, all of the call does.
+    const alone = isPrompt(target.around)
+    return intercept(
+      promptly(<A, R>(call: CallInfo, next: (call: CallInfo) => Effect.Effect<A, RpcError, R>) =>
+        Effect.contextWith((context: Context.Context<R>) => {
+          const now = Context.get(context, Clock.Clock).currentTimeMillisUnsafe()
+          const nearest = Deadline.limited(call.deadline, limit, now)
+          // A deadline that the call came with is enforced already, by who runs the call.
+          if (nearest === undefined || nearest === call.deadline) return next(call)
+          const within = next({ ...call, deadline: nearest })
+          return alone ? within : Deadline.enforceIn(context, within, nearest - now)
+        }),
+      ),
+    )(target)
+  }
 
 const millis = (duration: Duration.Input | undefined): number =>
   duration === undefined ? Number.POSITIVE_INFINITY : Duration.toMillis(duration)

@@ -1,7 +1,7 @@
 /**
  * A channel: the client's side of a service. It carries calls to wherever the service is, through the layers around it.
  */
-import { Effect, Pipeable, Stream } from "effect"
+import { Clock, Effect, Pipeable, Stream } from "effect"
 import { type Call, type CallInfo, type Method, noResponse, path } from "./call.ts"
 import { always, type Connectivity } from "./connectivity.ts"
 import * as Deadline from "./deadline.ts"
@@ -9,7 +9,7 @@ import { RpcError } from "./error.ts"
 import { aroundStream, type Interceptor, isPrompt, type Layered, unlayered } from "./interceptor.ts"
 import * as Metadata from "./metadata.ts"
 import { replay } from "./replay.ts"
-import { respond, respondStream, type Service, unimplemented } from "./service.ts"
+import { limited, respondInTime, respondStream, type Service, unimplemented } from "./service.ts"
 
 /**
  * What carries a call: a connection, or a service in the same process. It obeys the call's metadata and deadline, ends
@@ -145,13 +145,16 @@ const committing =
  */
 export const inMemory = <D, R>(service: Service<D, R>): Effect.Effect<Channel, never, Exclude<R, Call>> =>
   Effect.map(Effect.context<Exclude<R, Call>>(), (context) => {
+    const arrived = (call: CallInfo) => Effect.map(Clock.currentTimeMillis, (now) => limited(service, call, now))
     const one = (call: CallInfo, program: Effect.Effect<unknown, RpcError, R>) =>
-      Effect.provideContext(respond(service, call, program), context).pipe(
+      Effect.flatMap(arrived(call), (begun) => respondInTime(service, begun, program)).pipe(
+        Effect.provideContext(context),
         Effect.map(committing(call)),
         Effect.mapError(received(call)),
       )
     const many = (call: CallInfo, program: Stream.Stream<unknown, RpcError, R>) =>
-      Stream.provideContext(respondStream(service, call, program), context).pipe(
+      Stream.unwrap(Effect.map(arrived(call), (begun) => respondStream(service, begun, program))).pipe(
+        Stream.provideContext(context),
         Stream.mapArray(committing(call)),
         Stream.mapError(received(call)),
       )

@@ -18,6 +18,22 @@ export const Current = Context.Reference<Deadline | undefined>("basel/rpc/Deadli
 export const after = (duration: Duration.Input): Effect.Effect<Deadline> =>
   Effect.map(Clock.currentTimeMillis, (now) => now + Duration.toMillis(duration))
 
+/** How long calls may run, in milliseconds; Infinity for no limit. */
+export interface Limit {
+  /** No call runs longer. */
+  readonly max: number
+  /** For calls that come without a deadline. */
+  readonly usual: number
+}
+
+export const unlimited: Limit = { max: Number.POSITIVE_INFINITY, usual: Number.POSITIVE_INFINITY }
+
+/** The deadline of a call that begins now and came with this one. It only ever comes nearer. */
+export const limited = (deadline: Deadline | undefined, { max, usual }: Limit, now: number): Deadline | undefined => {
+  const nearest = Math.min(deadline ?? now + usual, now + max)
+  return nearest === Number.POSITIVE_INFINITY ? undefined : nearest
+}
+
 /** The nearest of several; `undefined` if none is set. */
 export const earliest = (...deadlines: ReadonlyArray<Deadline | undefined>): Deadline | undefined => {
   let nearest: Deadline | undefined

@@ -6,7 +6,7 @@ import { Cause, Context, Effect, Pipeable, Stream } from "effect"
 import { Call, type CallInfo, type Method } from "./call.ts"
 import * as Deadline from "./deadline.ts"
 import { RpcError } from "./error.ts"
-import { aroundStream, type Interceptor, type Layered, none, unlayered } from "./interceptor.ts"
+import { aroundStream, type Layered, none, unlayered } from "./interceptor.ts"
 
 type Message = unknown
 type Messages = Stream.Stream<unknown, RpcError>
@@ -32,6 +32,8 @@ export interface Service<out D, out R = never> extends Layered, Pipeable.Pipeabl
   readonly descriptor: D
   /** By the method's name. A method of the descriptor that isn't here answers `unimplemented`. */
   readonly handlers: ReadonlyMap<string, Handler<R>>
+  /** How long its calls may run, their layers included: who runs a call ends it in time. */
+  readonly limit: Deadline.Limit
 }
 
 /** Puts something around a service. The order in `pipe` is the order outward. */
@@ -43,6 +45,7 @@ export const fromHandlers = <D, R>(descriptor: D, handlers: ReadonlyArray<Handle
   ...Pipeable.Prototype,
   descriptor,
   handlers: new Map(handlers.map((handler) => [handler.method.name, handler])),
+  limit: Deadline.unlimited,
 })
 
 /** The error of a call to a method that has no program. */
@@ -74,72 +77,76 @@ const hideDefects = (method: Method): Guard => {
   return known
 }
 
-// What a program finds in its context: the call it serves, and the deadline that calls of its own inherit.
-const serving =
+/**
+ * What a program finds in its context: the call that it serves, and the deadline that calls of its own inherit. With
+ * `Call` there is all that it needs.
+ */
+export const serving =
   <R>(call: CallInfo) =>
   (context: Context.Context<Exclude<R, Call>>): Context.Context<R> => {
     const withCall = Context.add(context, Call, call)
-    // With `Call` there is all that the program needs.
     return (
       call.deadline === undefined ? withCall : Context.add(withCall, Deadline.Current, call.deadline)
     ) as Context.Context<R>
   }
 
-/** Runs a program inside a service's layers alone, with the call that they let through in its context. */
+/** A call that has come, with the deadline that its service sets it. */
+export const limited = <D, R>({ limit }: Service<D, R>, call: CallInfo, now: number): CallInfo => {
+  const deadline = Deadline.limited(call.deadline, limit, now)
+  return deadline === call.deadline ? call : { ...call, deadline }
+}
+
+/** Runs a program inside a service's layers alone. The context has the call already, unless they change it. */
 export const inside = <R>(
   { around }: Layered,
   call: CallInfo,
   program: Effect.Effect<unknown, RpcError, R>,
-): Effect.Effect<unknown, RpcError, Exclude<R, Call>> =>
-  around(call, (inner) => Effect.updateContext(program, serving<R>(inner)))
+): Effect.Effect<unknown, RpcError, R> =>
+  around(call, (inner) => (inner === call ? program : Effect.updateContext(program, serving<R>(inner))))
 
-/** All that surrounds a program when it serves a call, from the outside in. */
-const whole =
-  (service: Layered): Interceptor =>
-  (call, next) =>
-    Effect.catchCause(
-      Deadline.enforce(
-        // Suspended, an interceptor that throws is a defect like any other.
-        Effect.suspend(() => service.around(call, next)),
-        call.deadline,
-      ),
-      hideDefects(call.method),
-    )
+const guarded = <A, R>(
+  { method }: CallInfo,
+  layered: () => Effect.Effect<A, RpcError, R>,
+): Effect.Effect<A, RpcError, R> =>
+  // Suspended, an interceptor that throws is a defect like any other.
+  Effect.catchCause(Effect.suspend(layered), hideDefects(method))
 
 /**
- * Runs a program that gives one answer as a call of a service: inside its layers, within the call's deadline, with the
- * `Call` in its context. A defect is logged and becomes `internal`.
+ * Runs a program as a call of a service: inside its layers; a defect is logged and becomes `internal`. It is for a
+ * transport that gives it the context of `serving`, and interrupts it at the call's deadline.
  */
 export const respond = <R>(
   service: Layered,
   call: CallInfo,
   program: Effect.Effect<unknown, RpcError, R>,
+): Effect.Effect<unknown, RpcError, R> => guarded(call, () => inside(service, call, program))
+
+/** The same with the call in its context, and interrupted at its deadline. */
+export const respondInTime = <R>(
+  service: Layered,
+  call: CallInfo,
+  program: Effect.Effect<unknown, RpcError, R>,
 ): Effect.Effect<unknown, RpcError, Exclude<R, Call>> =>
-  whole(service)(call, (inner) => Effect.updateContext(program, serving<R>(inner)))
+  Effect.updateContext(Deadline.enforce(respond(service, call, program), call.deadline), serving<R>(call))
 
 /** The same for a program that gives a stream of answers. */
 export const respondStream = <R>(
-  service: Layered,
+  { around }: Layered,
   call: CallInfo,
   program: Stream.Stream<unknown, RpcError, R>,
 ): Stream.Stream<unknown, RpcError, Exclude<R, Call>> => {
-  const serve = (inner: CallInfo) => Stream.updateContext(program, serving<R>(inner))
-  // Without a layer or a deadline nothing has to see the stream's end but the defects' guard.
-  return service.around === none && call.deadline === undefined
-    ? Stream.catchCause(serve(call), (cause) => Stream.fromEffect(hideDefects(call.method)(cause)))
-    : aroundStream(whole(service), call, serve)
+  const answers =
+    // Without a layer or a deadline nothing has to see the stream's end but the defects' guard.
+    around === none && call.deadline === undefined
+      ? Stream.catchCause(program, (cause) => Stream.fromEffect(hideDefects(call.method)(cause)))
+      : aroundStream(
+          (outer, next) =>
+            Deadline.enforce(
+              guarded(outer, () => around(outer, next)),
+              outer.deadline,
+            ),
+          call,
+          (inner) => (inner === call ? program : Stream.updateContext(program, serving<R>(inner))),
+        )
+  return Stream.updateContext(answers, serving<R>(call))
 }
-
-/**
- * The same for a transport that takes answers as they come: `emit` gets each array of them, and the program goes on when
- * it ends. The effect ends with the call.
- */
-export const respondEach = <R>(
-  service: Layered,
-  call: CallInfo,
-  program: Stream.Stream<unknown, RpcError, R>,
-  emit: (answers: ReadonlyArray<unknown>) => Effect.Effect<void, RpcError>,
-): Effect.Effect<void, RpcError, Exclude<R, Call>> =>
-  whole(service)(call, (inner) =>
-    Effect.updateContext<void, RpcError, R, Exclude<R, Call>>(Stream.runForEachArray(program, emit), serving(inner)),
-  )

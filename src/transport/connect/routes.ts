@@ -14,7 +14,7 @@ import {
 import { Cause, Clock, Context, Effect, Exit, Stream } from "effect"
 import { type Call, type CallInfo, type Method, noResponse, type Peer } from "../../core/rpc/call.ts"
 import { RpcError } from "../../core/rpc/error.ts"
-import { type Handler, respond, respondStream, type Service } from "../../core/rpc/service.ts"
+import { type Handler, limited, respondInTime, respondStream, type Service } from "../../core/rpc/service.ts"
 import { detailTypes } from "../details.ts"
 import { type MessageLimits, toConnectLimits } from "../limits.ts"
 import { descriptorOf } from "../method.ts"
@@ -62,8 +62,10 @@ export const register = <D extends DescService, R>(
 ): void => {
   const types = detailTypes(service.descriptor.file)
   const clock = Context.get(context, Clock.Clock)
-  const start = (handler: Handler<R>, connect: HandlerContext) =>
-    begin(handler.method, connect, clock.currentTimeMillisUnsafe())
+  const start = (handler: Handler<R>, connect: HandlerContext) => {
+    const now = clock.currentTimeMillisUnsafe()
+    return limited(service, begin(handler.method, connect, now), now)
+  }
 
   // An error that can't be sent, as with a detail that nobody knows, is the program's mistake: the log says which, and
   // Connect-ES answers "internal error".
@@ -91,7 +93,7 @@ export const register = <D extends DescService, R>(
     connect: HandlerContext,
   ): Promise<unknown> => {
     const call = start(handler, connect)
-    const running = respond(service, call, program)
+    const running = respondInTime(service, call, program)
     const exit = await Effect.runPromiseExitWith(context)(running, { signal: connect.signal })
     appendTo(connect.responseHeader, call.response.header)
     appendTo(connect.responseTrailer, call.response.trailer)

@@ -22,12 +22,14 @@ import { fromFields } from "./metadata.ts"
 import type { OutgoingOptions } from "./outgoing.ts"
 import { ServerCall } from "./serverCall.ts"
 import { errorTrailers } from "./status.ts"
+import { Turn } from "./turn.ts"
 
 /** What all calls of a server share. */
 export interface Serving {
   /** What the programs need. */
   readonly context: Context.Context<never>
   readonly clock: Clock.Clock
+  readonly turn: Turn
   readonly maxReceiveBytes: number
   readonly maxSendBytes: number
 }
@@ -89,6 +91,7 @@ export class GrpcServer {
       // What is added to a context lies upon it in layers, and each call adds some: they begin on flat ground.
       context: Context.makeUnsafe(context.mapUnsafe),
       clock: Context.get(context, Clock.Clock),
+      turn: new Turn(),
       maxReceiveBytes,
       maxSendBytes,
     }
@@ -110,9 +113,10 @@ export class GrpcServer {
     if (opening === undefined) return false
     if ("refusal" in opening) refuse(connection, stream, opening.refusal)
     else {
-      const call = new ServerCall(this.serving, opening, connection, stream, peer)
+      const now = this.serving.clock.currentTimeMillisUnsafe()
+      const call = new ServerCall(this.serving, opening, connection, stream, peer, now)
       stream.context = call
-      call.begin()
+      call.begin(now)
     }
     return true
   }

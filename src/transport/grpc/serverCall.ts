@@ -2,10 +2,10 @@
  * A call as a gRPC server runs it: from the head of its request to the trailers of its response.
  */
 import { Cause, Effect, Exit, type Fiber, Stream } from "effect"
-import { type CallInfo, noResponse, type Peer } from "../../core/rpc/call.ts"
-import { exceeded } from "../../core/rpc/deadline.ts"
+import { type Call, type CallInfo, noResponse, type Peer } from "../../core/rpc/call.ts"
+import { exceeded, limited } from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
-import { respond, respondEach } from "../../core/rpc/service.ts"
+import { serving as inContext, respond } from "../../core/rpc/service.ts"
 import type { ServerConnection, ServerStream, StreamHandler } from "../http2/handler.ts"
 import type { Field } from "../http2/hpack.ts"
 import { maxTimerMillis } from "../timer.ts"
@@ -15,8 +15,9 @@ import { toFields } from "./metadata.ts"
 import { Outgoing, type Sink } from "./outgoing.ts"
 import type { Opening, Serving } from "./server.ts"
 import { errorTrailers, okTrailers } from "./status.ts"
+import type { Begun } from "./turn.ts"
 
-export class ServerCall implements StreamHandler, Source, Sink {
+export class ServerCall implements StreamHandler, Source, Sink, Begun {
   private readonly serving: Serving
   private readonly opening: Opening
   private readonly connection: ServerConnection
@@ -26,22 +27,29 @@ export class ServerCall implements StreamHandler, Source, Sink {
   private readonly answers: Outgoing
   // The answer of a method that gives one, in its envelope.
   private answer: Uint8Array | undefined
-  private requested = false
   private timer: ReturnType<typeof setTimeout> | undefined
   private headSent = false
   private over = false
   private fiber: Fiber.Fiber<unknown, RpcError> | undefined
 
-  constructor(serving: Serving, opening: Opening, connection: ServerConnection, stream: ServerStream, peer: Peer) {
+  constructor(
+    serving: Serving,
+    opening: Opening,
+    connection: ServerConnection,
+    stream: ServerStream,
+    peer: Peer,
+    now: number,
+  ) {
     this.serving = serving
     this.opening = opening
     this.connection = connection
     this.stream = stream
     const { route, head, metadata } = opening
+    const asked = head.timeout === undefined ? undefined : now + head.timeout
     this.info = {
       method: route.handler.method,
       metadata,
-      deadline: head.timeout === undefined ? undefined : serving.clock.currentTimeMillisUnsafe() + head.timeout,
+      deadline: limited(asked, route.service.limit, now),
       peer,
       response: noResponse(),
     }
@@ -50,24 +58,28 @@ export class ServerCall implements StreamHandler, Source, Sink {
   }
 
   /** Starts what needs no more of the request than its head. */
-  begin(): void {
+  begin(now: number): void {
     const { head, route } = this.opening
     const { handler } = route
+    const { deadline } = this.info
     if (head.error !== undefined) return this.fail(head.error, acceptEncoding(route.encodings))
+    if (deadline !== undefined) {
+      if (deadline <= now) return this.fail(exceeded())
+      this.serving.turn.add(this)
+    }
     if (handler.kind === "client_streaming") this.give(handler.run(this.requests.stream))
     else if (handler.kind === "bidi_streaming") this.giveEach(handler.run(this.requests.stream))
-    else if (this.info.deadline !== undefined) {
-      // Most requests come whole in one turn, and need no timer of their own.
-      queueMicrotask(() => this.expectRequest())
-    }
   }
 
-  /** Ends the call at its deadline if its request hasn't come by then: no program runs yet that could be interrupted. */
-  private expectRequest(): void {
-    const { deadline } = this.info
-    if (this.over || this.requested || deadline === undefined) return
-    const left = Math.max(0, deadline - this.serving.clock.currentTimeMillisUnsafe())
-    this.timer = setTimeout(() => this.broken(exceeded()), Math.min(left, maxTimerMillis))
+  outlived(): void {
+    if (!this.over) this.expect()
+  }
+
+  /** Ends the call at its deadline, whether its request has come by then or not. */
+  private expect(): void {
+    const left = (this.info.deadline ?? Number.POSITIVE_INFINITY) - this.serving.clock.currentTimeMillisUnsafe()
+    if (left <= 0) this.broken(exceeded())
+    else this.timer = setTimeout(() => this.expect(), Math.min(left, maxTimerMillis))
   }
 
   // ---- The stream's events
@@ -82,8 +94,6 @@ export class ServerCall implements StreamHandler, Source, Sink {
   }
 
   end(): void {
-    this.requested = true
-    clearTimeout(this.timer)
     if (this.over) return
     try {
       this.requests.end()
@@ -97,8 +107,7 @@ export class ServerCall implements StreamHandler, Source, Sink {
   }
 
   reset(): void {
-    this.over = true
-    clearTimeout(this.timer)
+    this.close()
     this.fiber?.interruptUnsafe()
   }
 
@@ -120,7 +129,7 @@ export class ServerCall implements StreamHandler, Source, Sink {
         this.answer = encoded
       }),
     )
-    this.run(respond(this.opening.route.service, this.info, answer))
+    this.run(answer)
   }
 
   /** Runs a program that gives a stream of answers. */
@@ -128,11 +137,14 @@ export class ServerCall implements StreamHandler, Source, Sink {
     this.info.response.flush = () => {
       if (!this.over) this.sendHead()
     }
-    this.run(respondEach(this.opening.route.service, this.info, program, (some) => this.answers.emit(some)))
+    this.run(Stream.runForEachArray(program, (some) => this.answers.emit(some)))
   }
 
   private run(program: Effect.Effect<unknown, RpcError>): void {
-    const fiber = Effect.runForkWith(this.serving.context)(program)
+    const { info, opening, serving } = this
+    const fiber = Effect.runForkWith(inContext<Call>(info)(serving.context))(
+      respond(opening.route.service, info, program),
+    )
     // A program that needs no turn of its own answers in this one.
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return this.finish(exit)
@@ -160,7 +172,7 @@ export class ServerCall implements StreamHandler, Source, Sink {
     if (Exit.isFailure(exit)) return this.fail(errorOf(exit.cause))
     this.sendHead()
     if (this.answer !== undefined) this.connection.sendData(this.stream, this.answer)
-    this.over = true
+    this.close()
     const { trailer } = this.info.response
     this.connection.sendEnd(this.stream, trailer.length === 0 ? okTrailers : [...okTrailers, ...toFields(trailer)])
   }
@@ -173,8 +185,13 @@ export class ServerCall implements StreamHandler, Source, Sink {
     this.fiber?.interruptUnsafe()
   }
 
-  private fail(error: RpcError, more: ReadonlyArray<Field> = []): void {
+  private close(): void {
     this.over = true
+    if (this.timer !== undefined) clearTimeout(this.timer)
+  }
+
+  private fail(error: RpcError, more: ReadonlyArray<Field> = []): void {
+    this.close()
     const { header, trailer } = this.info.response
     const trailers = [...this.trailersOf(error), ...more, ...toFields(trailer)]
     // In a single block clients take all for trailers, so leading metadata needs a head of its own.

@@ -11,7 +11,7 @@ import * as Deadline from "../../../src/core/rpc/deadline.ts"
 import { PiCalculator } from "../../../src/transport/gen/pi_pb.ts"
 import * as Service from "../../../src/transport/service.ts"
 import { test, testWithClock } from "../../effect.ts"
-import { clientOf, echo, piped, serving, testEachSide } from "../support.ts"
+import { clientOf, echo, piped, serving, testEachKind, testEachSide } from "../support.ts"
 
 const exceeded = Exit.fail(Deadline.exceeded())
 
@@ -96,23 +96,61 @@ testEachSide("a call that ends in time is left alone, its metadata too", ({ ask,
   }),
 )
 
-testEachSide(
-  "only what stands before it in the pipe is within the limit",
-  ({ ask, put, answers }) =>
+const slow = delay("1 minute")
+
+testEachKind(
+  "at a channel only what stands before it in the pipe is within the limit",
+  ({ ask, answers }) =>
     Effect.gen(function* () {
       const limit = deadline("1 second")
-      const slow = delay("1 minute")
-      const within = yield* put(echo, piped(slow, limit))
-      const outside = yield* put(echo, piped(limit, slow))
       const fibers = [
-        yield* Effect.forkChild(Effect.exit(ask(within))),
-        yield* Effect.forkChild(Effect.exit(ask(outside))),
+        yield* Effect.forkChild(Effect.exit(ask(yield* clientOf(echo, piped(slow, limit))))),
+        yield* Effect.forkChild(Effect.exit(ask(yield* clientOf(echo, piped(limit, slow))))),
       ] as const
       yield* TestClock.adjust("2 minutes")
       assert.deepEqual(yield* Fiber.join(fibers[0]), exceeded)
       assert.deepEqual(yield* Fiber.join(fibers[1]), Exit.succeed(answers))
     }),
   testWithClock,
+)
+
+testEachKind(
+  "at a service all of its layers are within the limit, wherever it stands in the pipe",
+  ({ ask }) =>
+    Effect.gen(function* () {
+      const seen: Array<number | undefined> = []
+      const watch = intercept((call, next) => {
+        seen.push(call.deadline)
+        return next(call)
+      })
+      const limit = deadline("1 second")
+      for (const layers of [piped(watch, slow, limit), piped(watch, limit, slow), piped(limit, slow, watch)]) {
+        yield* TestClock.setTime(0)
+        const fiber = yield* Effect.forkChild(Effect.exit(ask(yield* clientOf(echo.pipe(layers)))))
+        yield* TestClock.setTime(1_000)
+        assert.deepEqual(yield* Fiber.join(fiber), exceeded)
+      }
+      assert.deepEqual(seen, [1_000, 1_000, 1_000])
+    }),
+  testWithClock,
+)
+
+testWithClock("of two at a service the shorter limit holds, and the outer one's default", () =>
+  Effect.gen(function* () {
+    const cases: ReadonlyArray<readonly [DeadlineOptions, DeadlineOptions, number | undefined, number | undefined]> = [
+      [{ max: 1_000 }, { max: 2_000 }, undefined, 1_000],
+      [{ max: 2_000 }, { max: 1_000 }, undefined, 1_000],
+      [{ default: 1_000 }, { default: 2_000 }, undefined, 2_000],
+      [{ default: 1_000 }, { max: 2_000 }, undefined, 1_000],
+      [{ max: 1_000 }, { default: 500 }, undefined, 500],
+      [{ max: 1_000 }, { default: 500 }, 5_000, 1_000],
+    ]
+    for (const [inner, outer, inherited, expected] of cases) {
+      const asked = serving(Effect.map(Call, (call) => assert.equal(call.deadline, expected)))
+      const { calc } = yield* clientOf(asked.pipe(deadline(inner), deadline(outer)))
+      yield* inherited === undefined ? calc({ n: 1 }) : Deadline.within(inherited)(calc({ n: 1 }))
+    }
+  }),
 )
 
 testWithClock("a stream is limited as a whole: what came in time stays, then it fails", () =>

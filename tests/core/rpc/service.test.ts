@@ -7,7 +7,7 @@ import * as Deadline from "../../../src/core/rpc/deadline.ts"
 import { RpcError } from "../../../src/core/rpc/error.ts"
 import { type Layered, unlayered } from "../../../src/core/rpc/interceptor.ts"
 import * as Metadata from "../../../src/core/rpc/metadata.ts"
-import { fromHandlers, respond, respondStream } from "../../../src/core/rpc/service.ts"
+import { fromHandlers, respondInTime, respondStream } from "../../../src/core/rpc/service.ts"
 import { PiCalculator } from "../../../src/transport/gen/pi_pb.ts"
 import * as Service from "../../../src/transport/service.ts"
 import { test, testWithClock } from "../../effect.ts"
@@ -133,7 +133,7 @@ const served =
   (service: Layered, call: CallInfo) =>
   <A>(program: Effect.Effect<A, RpcError, Call>) =>
     [
-      respond(service, call, program),
+      respondInTime(service, call, program),
       Effect.map(Stream.runCollect(respondStream(service, call, Stream.fromEffect(program))), ([answer]) => answer),
     ] as const
 
