@@ -8,6 +8,8 @@ import { Array as Arr, Effect, Exit, Fiber, type Pull, Scope, Stream } from "eff
 
 // So many results are given on at once at most, for the consumer to have its turn.
 const mostAtOnce = 512
+// So many effects share a fiber at most, which would have to yield if they were more.
+const mostInFiber = 64
 
 /** The exit that an effect is already; `undefined` for one that has to be run. */
 export const exitOf = <A, E, R>(effect: Effect.Effect<A, E, R>): Exit.Exit<A, E> | undefined =>
@@ -29,40 +31,65 @@ export const mapReady =
         const run = Effect.runForkWith(yield* Effect.context<R2>())
         let elements: ReadonlyArray<A> = []
         let at = 0
+        let results: Array<B> = []
         // What comes when the results before it have been taken: an effect that waits, or the failure of one.
-        let running: Fiber.Fiber<B, E2> | undefined
+        let running: Fiber.Fiber<void, E2> | undefined
         let failed: Effect.Effect<never, E2> | undefined
 
         const stop = Effect.suspend(() => (running === undefined ? Effect.void : Fiber.interrupt(running)))
         yield* Scope.addFinalizer(scope, stop)
 
+        const more = () => at < elements.length && results.length < mostAtOnce
+
+        /** Runs an effect and those behind it, up to one that has to wait. */
+        const several = (first: Effect.Effect<B, E2, R2>): Effect.Effect<void, E2, R2> => {
+          let upcoming: Effect.Effect<B, E2, R2> | undefined = first
+          let left = mostInFiber
+          return Effect.whileLoop({
+            while: () => upcoming !== undefined,
+            body: () => upcoming as Effect.Effect<B, E2, R2>,
+            step: (result) => {
+              results.push(result)
+              // What follows one that has waited begins when that was taken.
+              upcoming = running === undefined && --left > 0 && more() ? f(elements[at++] as A) : undefined
+            },
+          })
+        }
+
+        const taken = (): Arr.NonEmptyReadonlyArray<B> | undefined => {
+          const all = results
+          results = []
+          return Arr.isArrayNonEmpty(all) ? all : undefined
+        }
+
         /** The results up to the first that isn't ready. */
         const next: Pull.Pull<Arr.NonEmptyReadonlyArray<B>, E | E2> = Effect.suspend(() => {
           if (failed !== undefined) return failed
           if (running !== undefined) {
-            return Effect.map(Fiber.join(running), (result): Arr.NonEmptyReadonlyArray<B> => {
+            return Effect.flatMap(Fiber.join(running), () => {
               running = undefined
-              return [result]
+              const late = taken()
+              return late === undefined ? next : Effect.succeed(late)
             })
           }
-          const results: Array<B> = []
-          while (at < elements.length && results.length < mostAtOnce && running === undefined && failed === undefined) {
+          while (more() && running === undefined && failed === undefined) {
             const effect = f(elements[at++] as A)
-            // What has been computed already needs no fiber.
-            let exit = exitOf(effect)
-            if (exit === undefined) {
-              const fiber = run(effect)
-              exit = fiber.pollUnsafe()
-              if (exit === undefined) running = fiber
+            const ready = exitOf(effect)
+            if (ready !== undefined && Exit.isSuccess(ready)) {
+              // What has been computed already needs no fiber.
+              results.push(ready.value)
+              continue
             }
-            if (exit === undefined) break
-            if (Exit.isFailure(exit)) failed = Effect.failCause(exit.cause)
-            else results.push(exit.value)
+            const fiber = run(several(effect))
+            const exit = fiber.pollUnsafe()
+            if (exit === undefined) running = fiber
+            else if (Exit.isFailure(exit)) failed = Effect.failCause(exit.cause)
           }
-          if (Arr.isArrayNonEmpty(results)) return Effect.succeed(results)
+          const early = taken()
+          if (early !== undefined) return Effect.succeed(early)
           if (running !== undefined || failed !== undefined) return next
-          return Effect.flatMap(pull, (more) => {
-            elements = more
+          return Effect.flatMap(pull, (arrived) => {
+            elements = arrived
             at = 0
             return next
           })
