@@ -5,8 +5,8 @@ import { type Duration, Effect } from "effect"
 import { type CallLayer, intercept } from "./intercept.ts"
 
 /**
- * A layer that waits before each call starts: once a call, not once a message. The wait counts against deadlines whose
- * layer stands behind it in the pipe, and against the call's own; an interrupt ends it. Metadata is left alone.
+ * A layer that waits before each call starts: once a call, not once a message. The wait counts against the call's deadline,
+ * and on a channel against those whose layer stands behind it in the pipe; an interrupt ends it. Metadata is left alone.
  *
  * @example
  * const slow = Service.make(PiCalculator, calculator).pipe(delay("10 millis"))
