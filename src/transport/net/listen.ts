@@ -41,6 +41,12 @@ export interface ListenOptions extends SessionOptions {
   readonly grace?: Duration.Input
   /** Default: no TLS. */
   readonly tls?: TlsOptions
+  /**
+   * How many connections there may be at once, whatever they speak, and those that have said nothing yet among them; a
+   * further one is closed as soon as it is accepted. Keep it below the process's limit on open files (`ulimit -n`): who has
+   * no more of these can't even refuse, and Deno accepts nothing ever after. Default: 65,536.
+   */
+  readonly maxConnections?: number
   /** What one HTTP/2 connection may make us hold or do. */
   readonly limits?: Partial<Limits>
 }
@@ -98,6 +104,7 @@ export const listen = Effect.fnUntraced(function* (
     reusePort = false,
     grace = "10 seconds",
     tls: secure,
+    maxConnections = 65_536,
     limits,
     ...options
   }: ListenOptions,
@@ -180,6 +187,7 @@ export const listen = Effect.fnUntraced(function* (
     secure === undefined
       ? net.createServer(acceptPlain)
       : tls.createServer({ ...toServerOptions(secure), handshakeTimeout: times.preface }, acceptSecure)
+  server.maxConnections = maxConnections
   // A handshake that fails is its client's trouble, and one that takes too long isn't ended by itself.
   server.on("tlsClientError", (_: Error, socket: tls.TLSSocket) => socket.destroy())
   yield* Effect.callback<void, ListenError>((resume) => {
