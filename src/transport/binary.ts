@@ -12,12 +12,18 @@ export const encodeBinary = (bytes: Uint8Array): string => base64Encode(bytes, "
 const base64 = /^(?:[0-9A-Za-z+/]{4})*(?:[0-9A-Za-z+/]{2}(?:==)?|[0-9A-Za-z+/]{3}=?)?$/
 
 /**
- * The values of a field, of which a proxy or `Headers` may have joined several with commas, padded or not. What isn't
- * base64 is left out.
+ * How many binary values are read from one head. Fields are bounded by its size, which counts 32 bytes for each; but commas
+ * make a value of every third byte, and HPACK may have made all of these of four.
  */
-export const decodeBinary = (joined: string): ReadonlyArray<Uint8Array> =>
+export const mostValues = 128
+
+/**
+ * The values of a field, of which a proxy or `Headers` may have joined several with commas, padded or not. What isn't
+ * base64 is left out, and so are those behind the first `most`.
+ */
+export const decodeBinary = (joined: string, most: number): ReadonlyArray<Uint8Array> =>
   joined
-    .split(",")
+    .split(",", most)
     .map((value) => value.trim())
     .filter((value) => base64.test(value))
     .map((value) => base64Decode(value))

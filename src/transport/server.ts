@@ -13,7 +13,7 @@ import { Exchange } from "./connect/exchange.ts"
 import { toNodeHandler } from "./connect/node.ts"
 import { register } from "./connect/routes.ts"
 import { GrpcServer } from "./grpc/server.ts"
-import type { MessageLimits } from "./limits.ts"
+import { defaultMaxReceiveBytes, type MessageLimits } from "./limits.ts"
 import { authority, type Handlers, type ListenError, type Listening, type ListenOptions, listen } from "./net/listen.ts"
 import { NotFound } from "./notFound.ts"
 
@@ -50,6 +50,7 @@ export const serve = Effect.fnUntraced(function* <R = never>(
 ): Effect.fn.Return<Server, ListenError, Exclude<R, Call> | Scope.Scope> {
   const context = yield* Effect.context<Exclude<R, Call>>()
   const all: ReadonlyArray<Service<DescService, R>> = Array.isArray(services) ? services : [services]
+  const { maxReceiveBytes = defaultMaxReceiveBytes } = options
   const shutdown = new AbortController()
   const router = createConnectRouter({ shutdownSignal: shutdown.signal })
   for (const service of all) register(router, service, context, options)
@@ -61,11 +62,11 @@ export const serve = Effect.fnUntraced(function* <R = never>(
     http2: (connection, stream, head, peer) => {
       if (grpc.accept(connection, stream, head, peer)) return
       const route = routes.get(head.path.split("?", 1)[0] ?? "")
-      if (route !== undefined) stream.context = new Exchange(connection, stream, head, peer, route)
+      if (route !== undefined) stream.context = new Exchange(connection, stream, head, peer, route, maxReceiveBytes)
       else if (GrpcServer.speaks(head)) grpc.refuse(connection, stream, head)
       else stream.context = new NotFound(connection, stream)
     },
-    http1: toNodeHandler(routes),
+    http1: toNodeHandler(routes, maxReceiveBytes),
     interrupt: () => shutdown.abort(new ConnectError("the server is shutting down", Code.Unavailable)),
   }
   const listening = yield* listen(handlers, options)

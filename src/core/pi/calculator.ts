@@ -59,6 +59,9 @@ export const maxReportLength = 4096
 
 const isLevel = (level: string): level is Level => levels.some((one) => one === level)
 
+// Numbers of a range that there are at once: a client who takes none of them holds so many with each of its streams.
+const atOnce = 256
+
 /**
  * The programs of the calculator.
  *
@@ -99,7 +102,7 @@ export const make = ({ series = closedForm, policy = skipHalf, journal }: Calcul
     if (last < first) {
       return Stream.fail(invalid("the range should not end before its first number", "last", "RANGE_REVERSED"))
     }
-    return mapReady((n: number) => point({ n }))(Stream.range(first, last))
+    return mapReady((n: number) => point({ n }))(Stream.range(first, last, atOnce))
   }
 
   const summarize = (requests: Stream.Stream<PiRequest, RpcError>): Effect.Effect<PiSummary, RpcError> =>

@@ -1,13 +1,14 @@
 /**
  * A body: what arrives on a stream of our HTTP/2, as Connect-ES reads it.
  */
+import { Gathering } from "./gathering.ts"
 
 /**
- * Pieces that have arrived and not been read. The flow-control windows bound them: `taken` is told of a piece when it is
+ * Bytes that have arrived and not been read. The flow-control windows bound them: `taken` is told of them when they are
  * read, and only that opens the windows again.
  */
 export class Body implements AsyncIterable<Uint8Array> {
-  private arrived: Array<Uint8Array> = []
+  private readonly arrived = new Gathering()
   private ended = false
   private error: unknown
   private wake: (() => void) | undefined
@@ -19,7 +20,7 @@ export class Body implements AsyncIterable<Uint8Array> {
 
   /** The bytes are the socket's, and they are read later: they are copied. */
   push(bytes: Uint8Array, start: number, end: number): void {
-    this.arrived.push(bytes.slice(start, end))
+    this.arrived.add(bytes.subarray(start, end))
     this.wakeUp()
   }
 
@@ -41,11 +42,10 @@ export class Body implements AsyncIterable<Uint8Array> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
     for (;;) {
-      const { arrived } = this
-      this.arrived = []
-      for (const piece of arrived) {
-        this.taken(piece.length)
-        yield piece
+      const bytes = this.arrived.take(this.arrived.length)
+      if (bytes.length > 0) {
+        this.taken(bytes.length)
+        yield bytes
       }
       if (this.error !== undefined) throw this.error
       if (this.arrived.length > 0) continue

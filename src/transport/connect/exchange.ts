@@ -9,6 +9,7 @@ import type { ServerConnection, ServerStream, StreamHandler } from "../http2/han
 import type { RequestHead } from "../http2/head.ts"
 import { Body } from "./body.ts"
 import { fieldsToHeaders, headersToFields } from "./fields.ts"
+import { gather } from "./gathering.ts"
 import { peerKey } from "./routes.ts"
 
 export class Exchange implements StreamHandler {
@@ -24,16 +25,18 @@ export class Exchange implements StreamHandler {
     { method, scheme, authority, path, fields }: RequestHead,
     peer: Peer,
     handle: UniversalHandlerFn,
+    maxReceiveBytes: number,
   ) {
     this.connection = connection
     this.stream = stream
     this.body = new Body((length) => connection.taken(stream, length))
+    const header = fieldsToHeaders(fields)
     handle({
       httpVersion: "2.0",
       method,
       url: `${scheme}://${authority === "" ? "localhost" : authority}${path}`,
-      header: fieldsToHeaders(fields),
-      body: this.body,
+      header,
+      body: gather(header, this.body, maxReceiveBytes),
       signal: this.abort.signal,
       contextValues: createContextValues().set(peerKey, peer),
     })

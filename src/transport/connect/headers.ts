@@ -6,7 +6,7 @@
  * comma.
  */
 import * as Metadata from "../../core/rpc/metadata.ts"
-import { decodeBinary, encodeBinary } from "../binary.ts"
+import { decodeBinary, encodeBinary, mostValues } from "../binary.ts"
 
 // Set by HTTP servers and proxies of their own accord, or by gRPC-Web: no metadata of the call.
 const notOurs: ReadonlySet<string> = new Set(["date", "server", "vary", "via", "x-grpc-web"])
@@ -27,10 +27,15 @@ export const toHeaders = (metadata: Metadata.Metadata): Headers => {
 /** The metadata among headers: all but what belongs to the protocols. Bytes that aren't base64 are left out. */
 export const fromHeaders = (headers: Headers): Metadata.Metadata => {
   const metadata: Array<Metadata.Entry> = []
+  let left = mostValues
   headers.forEach((value, key) => {
     if (Metadata.isReserved(key) || notOurs.has(key)) return
-    if (key.endsWith("-bin")) for (const bytes of decodeBinary(value)) metadata.push([key, bytes])
-    else metadata.push([key, value])
+    if (!key.endsWith("-bin")) metadata.push([key, value])
+    else {
+      const values = decodeBinary(value, left)
+      left -= values.length
+      for (const bytes of values) metadata.push([key, bytes])
+    }
   })
   return metadata
 }

@@ -13,16 +13,17 @@ import { isGrpc } from "../grpc/codec.ts"
 import { encodeMessage } from "../grpc/status.ts"
 import { addressOf } from "../net/listen.ts"
 import { answerNotFound } from "../notFound.ts"
+import { gather } from "./gathering.ts"
 import { peerKey } from "./routes.ts"
 
 export const toNodeHandler =
-  (routes: ReadonlyMap<string, UniversalHandler>): http.RequestListener =>
+  (routes: ReadonlyMap<string, UniversalHandler>, maxReceiveBytes: number): http.RequestListener =>
   (request, response) => {
     if (isGrpc(contentTypeOf(request))) return refuseGrpc(response)
     const path = request.url?.split("?", 1)[0] ?? ""
     const handler = routes.get(path)
     if (handler === undefined) return fallback(path, request, response)
-    const call = read(request, response)
+    const call = read(request, response, maxReceiveBytes)
     if (call === undefined) {
       response.statusCode = 400
       response.end()
@@ -38,7 +39,11 @@ export const toNodeHandler =
   }
 
 // Throws where a request's Host is missing or no host: Connect-ES wants a whole URL.
-const read = (request: http.IncomingMessage, response: http.ServerResponse): UniversalServerRequest | undefined => {
+const read = (
+  request: http.IncomingMessage,
+  response: http.ServerResponse,
+  maxReceiveBytes: number,
+): UniversalServerRequest | undefined => {
   const address = addressOf(request.socket)
   try {
     const call = universalRequestFromNodeRequest(
@@ -50,7 +55,8 @@ const read = (request: http.IncomingMessage, response: http.ServerResponse): Uni
     // Over HTTP/1.1 Connect-ES would refuse all bidi methods. Half duplex, with all requests before the first answer,
     // they work there too; the version serves for nothing else.
     // And its own iterator destroys a request that it leaves early, which leaves the connection to nobody.
-    return { ...call, httpVersion: "2.0", body: request.iterator({ destroyOnReturn: false }) }
+    const body = gather(call.header, request.iterator({ destroyOnReturn: false }), maxReceiveBytes)
+    return { ...call, httpVersion: "2.0", body }
   } catch {
     return undefined
   }

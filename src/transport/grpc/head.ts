@@ -27,7 +27,10 @@ export interface CallHead {
   readonly error: RpcError | undefined
 }
 
-const names = (list: string): ReadonlyArray<string> => list.split(",").map((name) => name.trim())
+// A list of more is a list of commas.
+const mostNames = 16
+
+const names = (list: string): ReadonlyArray<string> => list.split(",", mostNames).map((name) => name.trim())
 
 export const readHead = (fields: ReadonlyArray<Field>, encodings: ReadonlyArray<Encoding>): CallHead => {
   let timeout: number | undefined

@@ -33,9 +33,6 @@ type Next = Pull.Pull<Messages, RpcError>
 
 const isFilled = (messages: ReadonlyArray<unknown>): messages is Messages => messages.length > 0
 
-// Where messages may be compressed, each waits as an effect, so that they are decompressed as they are pulled.
-const effect = (message: unknown) => message as Effect.Effect<unknown, RpcError>
-
 /**
  * A queue without a bound of its own: the flow-control windows bound it, since bytes count as taken only when what came of them
  * was pulled. All that arrived since the last pull is one array.
@@ -98,23 +95,18 @@ export class Incoming implements MessageSink {
       }
     }
     for (let at = start; at < end; ) {
-      const from = at + envelopeLength
-      at = from + readLength(bytes, at)
+      const from = at
+      at += envelopeLength + readLength(bytes, at)
       // The bytes are the socket's: what isn't decoded now is copied.
-      this.push(
-        encoding === undefined
-          ? this.decode(bytes.subarray(from, at))
-          : this.decodeLater(Effect.succeed(bytes.slice(from, at))),
-      )
+      this.push(encoding === undefined ? this.decode(bytes.subarray(from + envelopeLength, at)) : bytes.slice(from, at))
     }
   }
 
   compressed(bytes: Uint8Array, start: number, end: number): void {
-    const { encoding, maxBytes } = this.options
-    if (encoding === undefined) {
+    if (this.options.encoding === undefined) {
       throw new RpcError({ code: "internal", message: "protocol error: a message is compressed, with nothing named" })
     }
-    this.push(this.decodeLater(encoding.decompress(bytes.slice(start, end), maxBytes)))
+    this.push(bytes.slice(start - envelopeLength, end))
   }
 
   private push(message: unknown): void {
@@ -136,9 +128,18 @@ export class Incoming implements MessageSink {
     }
   }
 
-  private decodeLater(plain: Effect.Effect<Uint8Array, RpcError>): Effect.Effect<unknown, RpcError> {
-    return Effect.flatMap(plain, (message) =>
-      Effect.try({ try: () => this.decode(message), catch: (error) => error as RpcError }),
+  /**
+   * The message that waits. Where it may be compressed it does so in its envelope, as it came, and is decompressed when it
+   * is pulled: there may be as many as the window has room for, each of a byte or two.
+   */
+  private readonly open = (waiting: unknown): Effect.Effect<unknown, RpcError> => {
+    const { encoding, maxBytes } = this.options
+    if (encoding === undefined) return Effect.succeed(waiting)
+    // What `messages` and `compressed` have put there.
+    const envelope = waiting as Uint8Array
+    const bytes = envelope.subarray(envelopeLength)
+    return Effect.flatMap(envelope[0] === 0 ? Effect.succeed(bytes) : encoding.decompress(bytes, maxBytes), (plain) =>
+      Effect.try({ try: () => this.decode(plain), catch: (error) => error as RpcError }),
     )
   }
 
@@ -156,8 +157,7 @@ export class Incoming implements MessageSink {
 
   /** The message of a method that has one here, once the body has ended. */
   get one(): Effect.Effect<unknown, RpcError> {
-    const [message] = this.arrived
-    return this.options.encoding === undefined ? Effect.succeed(message) : effect(message)
+    return this.open(this.arrived[0])
   }
 
   /** The messages of a method that has a stream here. */
@@ -176,7 +176,7 @@ export class Incoming implements MessageSink {
         ),
       ),
     )
-    return this.options.encoding === undefined ? arrived : mapReady(effect)(arrived)
+    return this.options.encoding === undefined ? arrived : mapReady(this.open)(arrived)
   }
 
   /** Hands what has arrived to who waits for it. */

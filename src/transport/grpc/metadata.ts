@@ -4,7 +4,7 @@
  * Source: grpc/doc/PROTOCOL-HTTP2.md, "Custom-Metadata" and "Binary-Header".
  */
 import * as Metadata from "../../core/rpc/metadata.ts"
-import { decodeBinary, encodeBinary } from "../binary.ts"
+import { decodeBinary, encodeBinary, mostValues } from "../binary.ts"
 import type { Field } from "../http2/hpack.ts"
 
 export const toFields = (metadata: Metadata.Metadata): ReadonlyArray<Field> =>
@@ -13,11 +13,16 @@ export const toFields = (metadata: Metadata.Metadata): ReadonlyArray<Field> =>
 /** The metadata among fields: all but what belongs to the protocol. Bytes that aren't base64 are left out. */
 export const fromFields = (fields: ReadonlyArray<Field>): Metadata.Metadata => {
   let metadata: Array<Metadata.Entry> | undefined
+  let left = mostValues
   for (const { name, value } of fields) {
     if (Metadata.isReserved(name)) continue
     metadata ??= []
-    if (name.endsWith("-bin")) for (const bytes of decodeBinary(value)) metadata.push([name, bytes])
-    else metadata.push([name, value])
+    if (!name.endsWith("-bin")) metadata.push([name, value])
+    else {
+      const values = decodeBinary(value, left)
+      left -= values.length
+      for (const bytes of values) metadata.push([name, bytes])
+    }
   }
   return metadata ?? Metadata.empty
 }

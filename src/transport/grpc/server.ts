@@ -74,6 +74,7 @@ interface Refusal {
 }
 
 const noTypes = createRegistry()
+const longestPath = 256
 
 /** Serves gRPC calls of services whose programs find what they need in `context`. */
 export class GrpcServer {
@@ -123,7 +124,8 @@ export class GrpcServer {
 
   /** Answers a gRPC request for a service that nobody serves. */
   refuse(connection: ServerConnection, stream: ServerStream, { path, fields }: RequestHead): void {
-    const trailers = errorTrailers(unimplemented(path), noTypes)
+    // A path costs a client one byte once HPACK knows it, and the answer has it in full.
+    const trailers = errorTrailers(unimplemented(path.slice(0, longestPath)), noTypes)
     refuse(connection, stream, [status200, { name: "content-type", value: contentTypeOf(fields) }, ...trailers])
   }
 

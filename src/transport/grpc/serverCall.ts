@@ -101,9 +101,9 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
       return this.broken(error)
     }
     const { handler } = this.opening.route
-    const { one } = this.requests
-    if (handler.kind === "unary") this.give(Effect.flatMapEager(one, handler.run))
-    else if (handler.kind === "server_streaming") this.giveEach(Stream.unwrap(Effect.map(one, handler.run)))
+    if (handler.kind === "unary") this.give(Effect.flatMapEager(this.requests.one, handler.run))
+    else if (handler.kind === "server_streaming")
+      this.giveEach(Stream.unwrap(Effect.map(this.requests.one, handler.run)))
   }
 
   reset(): void {

@@ -105,7 +105,7 @@ export const endedError = (
 }
 
 const readDetails = (encoded: string | undefined, types: Registry): ReadonlyArray<Detail> => {
-  const [bytes] = encoded === undefined ? [] : decodeBinary(encoded)
+  const [bytes] = encoded === undefined ? [] : decodeBinary(encoded, 1)
   if (bytes === undefined) return []
   try {
     return fromBinary(StatusSchema, bytes).details.map(({ typeUrl, value }) =>

@@ -390,7 +390,8 @@ export class Connection<T> implements FrameSink {
     if (!this.ids.isNew(streamId)) return this.known(streamId, "HEADERS")
     if (!this.server) throw new ConnectionError(errorCode.protocolError, "a server opens no streams")
     this.ids.lastOfPeer = streamId
-    if (this.draining || this.streams.size >= this.limits.maxConcurrentStreams) {
+    // A peer that waits for no answers could have any number of them made of what the socket has read at once.
+    if (this.draining || this.congested || this.streams.size >= this.limits.maxConcurrentStreams) {
       this.budgets.reset()
       this.sender.rstStream(streamId, errorCode.refusedStream)
       this.ids.remember(streamId)

@@ -44,7 +44,7 @@ const connectionSpecific: ReadonlySet<string> = new Set([
 ])
 
 // A field name that was checked once needs no second look: the decoder hands out the same string each time. Bounded,
-// since a peer makes up names as it likes.
+// since a peer makes up names as it likes; and those who come later must not pay for that, so a full one begins anew.
 const checkedNames = new Set<string>()
 const maxCheckedNames = 1024
 const maxCheckedLength = 64
@@ -58,7 +58,8 @@ const nameProblem = (name: string): string | undefined => {
   if (checkedNames.has(name)) return undefined
   if (!namePattern.test(name)) return "a field name has a character that is not allowed"
   if (connectionSpecific.has(name)) return "a field speaks of the connection"
-  if (checkedNames.size < maxCheckedNames && name.length <= maxCheckedLength) checkedNames.add(name)
+  if (checkedNames.size >= maxCheckedNames) checkedNames.clear()
+  if (name.length <= maxCheckedLength) checkedNames.add(name)
   return undefined
 }
 

@@ -8,6 +8,8 @@
 import { ConnectionError, errorCode, flag, readUint31 } from "./frames.ts"
 import type { Limits } from "./limits.ts"
 
+const none = new Uint8Array(0)
+
 /** How long a priority is, in a frame of its own too. */
 export const priorityLength = 5
 
@@ -23,6 +25,7 @@ export class HeaderBlock {
   /** True while CONTINUATION frames have to follow. */
   open = false
   private readonly limits: Limits
+  // What has come of a block that goes on: no more than that is held of what never ends.
   private pieces: Uint8Array | undefined
   private continuations = 0
 
@@ -57,23 +60,28 @@ export class HeaderBlock {
     const { pieces } = this
     if (pieces === undefined) throw new ConnectionError(errorCode.protocolError, "CONTINUATION continues nothing")
     this.continuations += 1
-    if (this.continuations > this.limits.maxContinuations || this.end + end - start > pieces.length) throw tooLarge()
-    pieces.set(bytes.subarray(start, end), this.end)
-    this.end += end - start
+    if (this.continuations > this.limits.maxContinuations) throw tooLarge()
+    this.append(pieces, bytes, start, end)
     if ((flags & flag.endHeaders) === 0) return undefined
+    const whole = this.pieces
     this.open = false
     this.pieces = undefined
-    return pieces
+    return whole
   }
 
   private hold(bytes: Uint8Array, from: number, to: number): void {
-    if (to - from > this.limits.maxHeaderBlockSize) throw tooLarge()
-    this.pieces = new Uint8Array(this.limits.maxHeaderBlockSize)
-    this.pieces.set(bytes.subarray(from, to))
+    this.append(none, bytes, from, to)
     this.start = 0
-    this.end = to - from
     this.continuations = 0
     this.open = true
+  }
+
+  private append(pieces: Uint8Array, bytes: Uint8Array, from: number, to: number): void {
+    this.end = pieces.length + to - from
+    if (this.end > this.limits.maxHeaderBlockSize) throw tooLarge()
+    this.pieces = new Uint8Array(this.end)
+    this.pieces.set(pieces)
+    this.pieces.set(bytes.subarray(from, to), pieces.length)
   }
 }
 

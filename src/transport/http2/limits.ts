@@ -25,7 +25,10 @@ export interface Limits {
   readonly streamWindow: number
   /** The same for all streams of a connection together; 65,535 is the least there can be. Default: 4 MiB. */
   readonly connectionWindow: number
-  /** Bytes that may wait for the socket before data waits with its stream. Default: 256 KiB. */
+  /**
+   * Bytes that may wait for the socket before data waits with its stream; behind twice as many no further stream is taken,
+   * but refused with REFUSED_STREAM. Default: 256 KiB.
+   */
   readonly maxOutput: number
 }
 

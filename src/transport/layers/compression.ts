@@ -2,12 +2,16 @@
  * `compression`: makes messages smaller on the wire, with the encodings of the runtime's zlib.
  */
 import * as zlib from "node:zlib"
-import { Effect } from "effect"
+import { Effect, Semaphore } from "effect"
 import type { CallLayer } from "../../core/layers/intercept.ts"
 import type { Encoding } from "../../core/rpc/compression.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 
 type Callback = (error: Error | null, result: Uint8Array) => void
+
+// A message that waits to be decompressed is short, and may be a thousand times as long once it is. So many at once keep
+// all of zlib's threads busy.
+const turns = Semaphore.makeUnsafe(4)
 
 const zlibEncoding = (
   name: string,
@@ -26,10 +30,15 @@ const zlibEncoding = (
       ),
     ),
   decompress: (bytes, maxBytes) =>
-    Effect.callback<Uint8Array, RpcError>((resume) =>
-      // zlib takes no 0 here; an empty message is 1 byte short of the limit then, which harms nobody.
-      decompress(bytes, { maxOutputLength: Math.max(1, maxBytes) }, (error, result) =>
-        resume(error === null ? Effect.succeed(result) : Effect.fail(decompressError(name, error, maxBytes))),
+    turns.withPermit(
+      // zlib can't be stopped: who is interrupted keeps its turn until it is done.
+      Effect.uninterruptible(
+        Effect.callback<Uint8Array, RpcError>((resume) =>
+          // zlib takes no 0 here; an empty message is 1 byte short of the limit then, which harms nobody.
+          decompress(bytes, { maxOutputLength: Math.max(1, maxBytes) }, (error, result) =>
+            resume(error === null ? Effect.succeed(result) : Effect.fail(decompressError(name, error, maxBytes))),
+          ),
+        ),
       ),
     ),
 })

@@ -41,6 +41,12 @@ export interface ListenOptions extends SessionOptions {
   readonly grace?: Duration.Input
   /** Default: no TLS. */
   readonly tls?: TlsOptions
+  /**
+   * How many connections there may be at once, whatever they speak, and those that have said nothing yet among them; a
+   * further one is closed as soon as it is accepted. Keep it below the process's limit on open files (`ulimit -n`): who has
+   * no more of these can't even refuse, and Deno accepts nothing ever after. Default: 65,536.
+   */
+  readonly maxConnections?: number
   /** What one HTTP/2 connection may make us hold or do. */
   readonly limits?: Partial<Limits>
 }
@@ -86,8 +92,6 @@ function destroy(this: net.Socket): void {
   this.destroy()
 }
 
-const keepAliveMillis = 30_000
-
 /**
  * Listens until the scope closes. Then no new connection or call is taken, HTTP/2 peers get a GOAWAY, and running calls
  * have the grace to end before they are interrupted.
@@ -100,6 +104,7 @@ export const listen = Effect.fnUntraced(function* (
     reusePort = false,
     grace = "10 seconds",
     tls: secure,
+    maxConnections = 65_536,
     limits,
     ...options
   }: ListenOptions,
@@ -179,9 +184,12 @@ export const listen = Effect.fnUntraced(function* (
     return yield* new ListenError({ address, message, cause: fault })
   }
   const server =
-    secure === undefined ? net.createServer(acceptPlain) : tls.createServer(toServerOptions(secure), acceptSecure)
-  // A handshake that fails is its client's trouble.
-  server.on("tlsClientError", () => {})
+    secure === undefined
+      ? net.createServer(acceptPlain)
+      : tls.createServer({ ...toServerOptions(secure), handshakeTimeout: times.preface }, acceptSecure)
+  server.maxConnections = maxConnections
+  // A handshake that fails is its client's trouble, and one that takes too long isn't ended by itself.
+  server.on("tlsClientError", (_: Error, socket: tls.TLSSocket) => socket.destroy())
   yield* Effect.callback<void, ListenError>((resume) => {
     server.once("error", (cause) => resume(Effect.fail(listenError(host, port, cause))))
     server.listen({ host, port, reusePort }, () => resume(Effect.void))
@@ -221,24 +229,35 @@ export const addressOf = ({ remoteAddress, remotePort }: net.Socket): string | u
 
 /** HTTP/1.1 on sockets that are handed to a server which doesn't listen itself. */
 const http1Carriers = (handle: http.RequestListener, headersTimeout: number, draining: () => boolean) => {
-  const busy = new Set<net.Socket>()
-  const server = http.createServer(
-    { headersTimeout, requestTimeout: 0, keepAliveTimeout: keepAliveMillis },
-    (request, response) => {
-      const { socket } = request
-      busy.add(socket)
-      response.once("close", () => {
-        busy.delete(socket)
-        if (draining()) socket.destroySoon()
-      })
-      handle(request, response)
-    },
-  )
+  // How many requests run on each socket.
+  const busy = new Map<net.Socket, number>()
+  const waits = new WeakMap<net.Socket, NodeJS.Timeout>()
+  // What the server's own `headersTimeout` would do if it listened: it looks at its connections only then.
+  const awaitHead = (socket: net.Socket) => {
+    const wait = setTimeout(() => socket.destroy(), headersTimeout)
+    wait.unref()
+    waits.set(socket, wait)
+  }
+  const server = http.createServer({ requestTimeout: 0, keepAliveTimeout: headersTimeout }, (request, response) => {
+    const { socket } = request
+    clearTimeout(waits.get(socket))
+    busy.set(socket, (busy.get(socket) ?? 0) + 1)
+    response.once("close", () => {
+      const others = (busy.get(socket) ?? 1) - 1
+      if (others > 0) return busy.set(socket, others)
+      busy.delete(socket)
+      if (draining()) socket.destroySoon()
+      else if (!socket.destroyed) awaitHead(socket)
+    })
+    handle(request, response)
+  })
   // Deno ends the connections of a server that doesn't listen after one answer.
   Object.defineProperty(server, "listening", { get: () => !draining() })
   return {
     carry: (socket: net.Socket): Carrier => {
       server.emit("connection", socket)
+      awaitHead(socket)
+      socket.once("close", () => clearTimeout(waits.get(socket)))
       // Node feeds its parser from a TLS socket record by record, and after it has paused it too, which the parser takes
       // for an error. With somebody else listening it reads as a stream, which pauses.
       if (socket instanceof tls.TLSSocket) socket.on("data", ignore)

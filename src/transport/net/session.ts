@@ -20,7 +20,10 @@ export interface SessionTimes {
 }
 
 export interface SessionOptions {
-  /** How long a client may take for its first bytes, for HTTP/2's preface, and for a request's headers. Default: 30 seconds. */
+  /**
+   * How long a client may take for the handshake of TLS, for its first bytes, for HTTP/2's preface, and for the head of
+   * each request over HTTP/1.1, be it the first or the next. Default: 30 seconds.
+   */
   readonly headersTimeout?: Duration.Input
   /** When a client that says nothing is asked whether it is there. It is closed if it isn't. */
   readonly keepalive?: KeepaliveOptions

@@ -2,6 +2,7 @@ import assert from "node:assert/strict"
 import { describe, test } from "node:test"
 import fc from "fast-check"
 import * as Metadata from "../../../src/core/rpc/metadata.ts"
+import { mostValues } from "../../../src/transport/binary.ts"
 import { fromHeaders, toHeaders } from "../../../src/transport/connect/headers.ts"
 
 const key = fc.stringMatching(/^[a-z][a-z0-9_.-]{0,8}$/).map((name) => `x-${name}`)
@@ -34,6 +35,11 @@ describe("metadata", () => {
       }),
       { numRuns: 500 },
     )
+  })
+
+  test("has no more bytes than a head should say, however many commas it has", () => {
+    const arrived = fromHeaders(new Headers({ "a-bin": "AA,".repeat(1200), "b-bin": "AA", "x-text": "text" }))
+    assert.deepEqual([arrived.length, Metadata.get(arrived, "x-text")], [mostValues + 1, "text"])
   })
 
   test("of bytes is the base64 without padding that gRPC sends, from a view into larger memory too", () => {

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict"
 import { describe, test } from "node:test"
-import { type Accepted, readAnswerHead } from "../../../src/transport/grpc/head.ts"
+import { type Accepted, readAnswerHead, readHead } from "../../../src/transport/grpc/head.ts"
 import { readTrailers } from "../../../src/transport/grpc/status.ts"
 import type { ResponseHead } from "../../../src/transport/http2/head.ts"
+import { gzip } from "../../../src/transport/layers/compression.ts"
 import { fields } from "../http2/support.ts"
 
 const accepted: Accepted = { encodings: [], contentTypes: new Set(["application/grpc"]) }
@@ -29,6 +30,13 @@ describe("what the head of an answer says", () => {
     for (const own of [head({ "x-bin": "AQ" }), head({ "grpc-encoding": "zstd" })]) {
       assert.notEqual(readAnswerHead(own, accepted), readAnswerHead(own, accepted))
     }
+  })
+})
+
+describe("what the head of a request says", () => {
+  test("is read in the first names of a list alone: who sends only commas has nothing of it", () => {
+    const sent = (list: string) => readHead(fields({ "grpc-accept-encoding": list }), [gzip]).sent?.name
+    assert.deepEqual(["br, gzip", `${",".repeat(4000)}gzip`].map(sent), ["gzip", undefined])
   })
 })
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict"
 import { describe, test } from "node:test"
 import fc from "fast-check"
 import * as Metadata from "../../../src/core/rpc/metadata.ts"
+import { mostValues } from "../../../src/transport/binary.ts"
 import { fromFields, toFields } from "../../../src/transport/grpc/metadata.ts"
 
 const one = (value: string, name = "x-bin") =>
@@ -40,6 +41,13 @@ describe("metadata", () => {
     for (const bad of ["A", "AQI==", "AQ=", "=", "A=Q=", "AQ I", "-_-_", "é", "AQIDA"]) {
       assert.deepEqual(one(bad), [], JSON.stringify(bad))
     }
+  })
+
+  test("has no more bytes than a head should say, however many commas it has, and all text", () => {
+    const many = { name: "x-bin", value: "AA,".repeat(1200) }
+    const text = Array.from({ length: 400 }, () => ({ name: "x", value: "text" }))
+    const metadata = fromFields([...text, many, many, { name: "y-bin", value: "AA" }])
+    assert.deepEqual([Metadata.getAll(metadata, "x").length, metadata.length], [400, 400 + mostValues])
   })
 
   test("has nothing of what belongs to the protocol", () => {

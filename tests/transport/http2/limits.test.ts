@@ -370,6 +370,23 @@ describe("maxOutput", () => {
   })
 })
 
+describe("maxOutput, twice", () => {
+  test("is as much as a peer that waits for no answers may have made of its calls: further ones are refused", () => {
+    const answer = [...fields({ ":status": "200" }), { name: "x", value: "x".repeat(500), sensitive: true }]
+    const server = victim(
+      { maxOutput: 1000 },
+      { head: (stream) => server.connection.sendHeaders(stream, answer, true) },
+    )
+    const calls = times(1000, (i) => headers(2 * i + 1, true))
+    server.connection.receive(calls)
+    assert.ok(server.connection.take().length < 2000 + 600 + 1000 * 13)
+    // What was sent is out of the way.
+    server.send(headers(2001, true), headers(2003, true))
+    assert.deepEqual([2001, 2003].flatMap(server.resets), [])
+    assert.deepEqual(server.failures, [])
+  })
+})
+
 describe("the defaults", () => {
   test("are bounds, every one of them", () => {
     for (const [name, limit] of Object.entries(defaultLimits)) assert.ok(limit > 0 && limit < 1e8, name)

@@ -95,6 +95,35 @@ const wordy = Service.make(PiCalculator, {
 
 const grpc: Headers = { "content-type": "application/grpc", te: "trailers" }
 
+describe("decompression", () => {
+  const bomb = gzip.compress(new Uint8Array(4 * MiB))
+
+  test("holds few messages at once of many that become long", () =>
+    Effect.gen(function* () {
+      const message = yield* bomb
+      const before = process.memoryUsage().rss
+      let most = 0
+      const look = Effect.sync(() => {
+        most = Math.max(most, process.memoryUsage().rss - before)
+      })
+      const one = Effect.andThen(gzip.decompress(message, 4 * MiB), look)
+      yield* Effect.all(
+        Array.from({ length: 150 }, () => one),
+        { concurrency: "unbounded", discard: true },
+      )
+      // All of them have 600 MiB, and twice as much while they are put together.
+      assert.ok(most < 400 * MiB, `${most} bytes`)
+    }))
+
+  test("of who is interrupted leaves others their turn", () =>
+    Effect.gen(function* () {
+      const message = yield* bomb
+      const short = yield* gzip.compress(bytes("short"))
+      for (let i = 0; i < 8; i++) yield* Effect.raceFirst(gzip.decompress(message, 4 * MiB), Effect.yieldNow)
+      assert.equal((yield* gzip.decompress(short, 10)).length, 5)
+    }))
+})
+
 describe("a server with compression", () => {
   test("takes compressed requests and compresses large answers, in the encoding that the client accepts", () =>
     Effect.gen(function* () {

@@ -3,8 +3,10 @@
  */
 import assert from "node:assert/strict"
 import { Buffer } from "node:buffer"
+import { readFileSync } from "node:fs"
 import type * as http2 from "node:http2"
 import * as net from "node:net"
+import { join } from "node:path"
 import { describe } from "node:test"
 import * as zlib from "node:zlib"
 import { Effect, type Scope, Stream } from "effect"
@@ -15,12 +17,13 @@ import type { Server } from "../../../src/transport/server.ts"
 import * as Service from "../../../src/transport/service.ts"
 import { file, running } from "../../e2e/command.ts"
 import { test } from "../../effect.ts"
-import { data, frames, headers, hello, settings, windowUpdate } from "../http2/support.ts"
+import { block, data, fields, frames, headers, hello, requestFields, settings, windowUpdate } from "../http2/support.ts"
 import {
   calculator,
   dial,
   envelope,
   grpcStatus,
+  http1,
   http2Requests,
   http2Session,
   pi,
@@ -30,6 +33,9 @@ import {
   wire,
 } from "../support.ts"
 import { callOf, grpc, isPing, pong } from "./support.ts"
+
+const pem = (name: string) => readFileSync(join(import.meta.dirname, "..", "certificates", name), "utf8")
+const tls = { key: pem("server.key"), cert: pem("server.pem") }
 
 /** `PiRange { first: 1, last: 2147483647 }`, which nobody will see the end of. */
 const endless = Buffer.from([0x08, 0x01, 0x10, 0xff, 0xff, 0xff, 0xff, 0x07])
@@ -157,11 +163,40 @@ describe("a client", () => {
       assert.ok((yield* slowestCall(server, 3)) < 1000)
     }))
 
+  const claim = Buffer.from([0, 0, 0x3f, 0, 0])
+  const type = "application/connect+proto"
+  const summarize = { ":path": "/pi.PiCalculator/Summarize", "content-type": type }
+  const dribbled: Readonly<Record<string, Buffer>> = {
+    "HTTP/2": Buffer.concat([
+      hello,
+      headers(1, false, block([...requestFields.filter(({ name }) => name !== ":path"), ...fields(summarize)])),
+      ...Array.from({ length: 60_000 }, (_, i) => data(1, Buffer.of(claim[i] ?? 0))),
+    ]),
+    "HTTP/1.1": Buffer.concat([
+      Buffer.from(`POST /pi.PiCalculator/Summarize HTTP/1.1\r\nhost: x\r\ncontent-type: ${type}\r\n`),
+      Buffer.from("transfer-encoding: chunked\r\n\r\n"),
+      ...Array.from({ length: 60_000 }, (_, i) => Buffer.of(0x31, 13, 10, claim[i] ?? 0, 13, 10)),
+    ]),
+  }
+  for (const [protocol, bytes] of Object.entries(dribbled)) {
+    test(`that sends a message of Connect on ${protocol} byte by byte leaves time for others`, () =>
+      Effect.gen(function* () {
+        const server = yield* start(pi)
+        const { socket } = yield* wire(server)
+        socket.write(bytes)
+        const slowest = yield* slowestCall(server, 20)
+        assert.ok(slowest < 1000, `a call took ${slowest} ms`)
+      }))
+  }
+
   for (const [what, some] of [
     ["one byte", "P"],
     ["half a preface", hello.subarray(0, 12)],
     ["a preface without settings", hello.subarray(0, 24)],
     ["a preface and half of its settings", hello.subarray(0, 30)],
+    ["the first line of HTTP/1.1", "GET / HTTP/1.1\r\n"],
+    ["a whole request of HTTP/1.1", "GET / HTTP/1.1\r\nhost: x\r\n\r\n"],
+    ["a whole request of HTTP/1.1 and half of another", "GET / HTTP/1.1\r\nhost: x\r\n\r\nGET / HTTP"],
   ] as const) {
     test(`that says ${what} and nothing more is closed after a time`, () =>
       Effect.gen(function* () {
@@ -185,6 +220,44 @@ describe("a client", () => {
       yield* closed
       assert.ok(performance.now() - from < 1500)
     }))
+
+  test("that says the head of a request over HTTP/1.1 ever so slowly is closed after the same time", () =>
+    Effect.gen(function* () {
+      const server = yield* start(pi, { headersTimeout: "200 millis" })
+      const { socket, send, closed } = yield* wire(server)
+      yield* send("GET / HTTP/1.1\r\n")
+      const dripping = setInterval(() => socket.write("a: b\r\n"), 60)
+      yield* Effect.ensuring(
+        closed,
+        Effect.sync(() => clearInterval(dripping)),
+      )
+    }))
+
+  test("whose request over HTTP/1.1 runs for longer than its head may take is answered, and the next one too", () =>
+    Effect.gen(function* () {
+      const service = Service.make(PiCalculator, {
+        ...calculator,
+        calc: () => Effect.delay(Effect.succeed({ value: 3 }), "400 millis"),
+      })
+      const request = yield* http1(yield* start(service, { headersTimeout: "200 millis" }))
+      for (const _ of [1, 2]) {
+        assert.equal((yield* request({ "content-type": "application/json" }, '{"n":1}')).status, 200)
+      }
+    }))
+
+  for (const [what, some] of [
+    ["nothing", ""],
+    // The header of a record of 200 bytes, and how its ClientHello begins.
+    ["the beginning", Buffer.from("16030100c8010000c40303", "hex")],
+  ] as const) {
+    test(`that says ${what} of a handshake of TLS and nothing more is closed after a time`, () =>
+      Effect.gen(function* () {
+        const server = yield* start(pi, { headersTimeout: "200 millis", tls })
+        const { send, closed } = yield* wire(server)
+        yield* send(some)
+        yield* closed
+      }))
+  }
 
   test("that has said its preface may be silent for as long as it likes", () =>
     Effect.gen(function* () {

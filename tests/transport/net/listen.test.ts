@@ -120,6 +120,20 @@ describe("one port", () => {
       assert.equal(`${(yield* request({})).body}`, version)
     }))
 
+  test("has as many connections as it may, silent ones too: further ones are closed until one of them has left", () =>
+    Effect.gen(function* () {
+      const address = yield* open(tellVersion, { maxConnections: 2 })
+      const request = yield* http2Requests(address)
+      assert.equal(`${(yield* request({})).body}`, "2.0")
+      const silent = yield* wire(address)
+      yield* (yield* wire(address)).closed
+      assert.equal(`${(yield* request({})).body}`, "2.0")
+      silent.socket.destroy()
+      // The server hears of that a little later.
+      const one = Effect.scoped(Effect.flatMap(http1(address), (other) => other({})))
+      assert.equal(`${(yield* Effect.eventually(one)).body}`, version)
+    }))
+
   test("is told when 0 was asked for, and is on this machine alone if nothing was", () =>
     Effect.gen(function* () {
       const { host, port } = yield* open()
