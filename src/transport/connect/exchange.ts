@@ -81,8 +81,8 @@ export class Exchange implements StreamHandler {
       let next = await iterator?.next()
       const empty = next === undefined || next.done === true
       const head = [{ name: ":status", value: String(status) }, ...headersToFields(header)]
-      const trailers = headersToFields(trailer)
-      connection.sendHeaders(stream, head, empty && trailers.length === 0)
+      const headOnly = empty && headersToFields(trailer).length === 0
+      connection.sendHeaders(stream, head, headOnly)
       while (next !== undefined && next.done !== true && !stream.closed) {
         if (!connection.sendData(stream, next.value)) {
           await new Promise<void>((resolve) => {
@@ -91,7 +91,10 @@ export class Exchange implements StreamHandler {
         }
         next = await iterator?.next()
       }
-      if (!empty || trailers.length > 0) connection.sendEnd(stream, trailers.length > 0 ? trailers : undefined)
+      if (headOnly) return
+      // Not before the body has ended: how it did is among them, and until then they say that all is well.
+      const trailers = headersToFields(trailer)
+      connection.sendEnd(stream, trailers.length > 0 ? trailers : undefined)
     } finally {
       // Where the stream was reset, what makes the answer has to end too.
       await iterator?.return?.()
