@@ -57,6 +57,20 @@ describe("services written for Connect-ES", () => {
       }))
   }
 
+  test("that say more in headers or trailers than the client takes end that call alone", () =>
+    Effect.gen(function* () {
+      const wide = "w".repeat(100_000)
+      const calc = ({ n }: { readonly n: number }, { responseHeader }: HandlerContext) => {
+        if (n === 1) throw new ConnectError(wide, Code.Aborted)
+        if (n === 2) responseHeader.set("x-wide", wide)
+        return { value: n }
+      }
+      const { url } = yield* serve([], { port: 0, routes: (router) => router.service(PiCalculator, { calc }) })
+      const client = Client.make(PiCalculator, yield* connect(url))
+      for (const n of [1, 2]) assert.equal((yield* Effect.flip(client.calc({ n }))).code, "internal")
+      assert.equal((yield* client.calc({ n: 3 })).value, 3)
+    }))
+
   test("answer a path of nobody's as our own do", () =>
     Effect.gen(function* () {
       const server = yield* serve([], { port: 0, routes: (router) => router.service(PiCalculator, theirs) })

@@ -128,6 +128,14 @@ export class Connection<T> implements FrameSink {
     return this.ids.exhausted
   }
 
+  /**
+   * How large a header list the peer takes, as `sizeOfAll` counts (section 6.5.2). One that gets more may well end the
+   * connection, and with it all other streams: who makes up lists of any size has to look.
+   */
+  get maxHeaderListSize(): number {
+    return this.remote.maxHeaderListSize
+  }
+
   /** The streams that are open now. */
   all(): ReadonlyArray<Stream<T>> {
     return [...this.streams.values()]
