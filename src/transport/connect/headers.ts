@@ -24,13 +24,13 @@ export const toHeaders = (metadata: Metadata.Metadata): Headers => {
   return headers
 }
 
-/** The metadata among headers: all but what belongs to the protocols. Bytes that aren't base64 are left out. */
+/** The metadata among headers: all but what belongs to the protocols. What is neither base64 nor printable ASCII is left out. */
 export const fromHeaders = (headers: Headers): Metadata.Metadata => {
   const metadata: Array<Metadata.Entry> = []
   headers.forEach((value, key) => {
     if (Metadata.isReserved(key) || notOurs.has(key)) return
     if (key.endsWith("-bin")) for (const bytes of decodeBinary(value)) metadata.push([key, bytes])
-    else metadata.push([key, value])
+    else if (Metadata.isText(value)) metadata.push([key, value])
   })
   return metadata
 }

@@ -10,14 +10,14 @@ import type { Field } from "../http2/hpack.ts"
 export const toFields = (metadata: Metadata.Metadata): ReadonlyArray<Field> =>
   metadata.map(([name, value]) => ({ name, value: typeof value === "string" ? value : encodeBinary(value) }))
 
-/** The metadata among fields: all but what belongs to the protocol. Bytes that aren't base64 are left out. */
+/** The metadata among fields: all but what belongs to the protocol. What is neither base64 nor printable ASCII is left out. */
 export const fromFields = (fields: ReadonlyArray<Field>): Metadata.Metadata => {
   let metadata: Array<Metadata.Entry> | undefined
   for (const { name, value } of fields) {
     if (Metadata.isReserved(name)) continue
     metadata ??= []
     if (name.endsWith("-bin")) for (const bytes of decodeBinary(value)) metadata.push([name, bytes])
-    else metadata.push([name, value])
+    else if (Metadata.isText(value)) metadata.push([name, value])
   }
   return metadata ?? Metadata.empty
 }
