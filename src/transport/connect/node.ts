@@ -11,7 +11,7 @@ import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from
 import { unimplemented } from "../../core/rpc/service.ts"
 import { isGrpc } from "../grpc/codec.ts"
 import { encodeMessage } from "../grpc/status.ts"
-import { addressOf } from "../net/listen.ts"
+import { peerOf } from "../net/listen.ts"
 import { answerNotFound } from "../notFound.ts"
 import { peerKey } from "./routes.ts"
 
@@ -39,13 +39,12 @@ export const toNodeHandler =
 
 // Throws where a request's Host is missing or no host: Connect-ES wants a whole URL.
 const read = (request: http.IncomingMessage, response: http.ServerResponse): UniversalServerRequest | undefined => {
-  const address = addressOf(request.socket)
   try {
     const call = universalRequestFromNodeRequest(
       request,
       response,
       undefined,
-      createContextValues().set(peerKey, { address }),
+      createContextValues().set(peerKey, peerOf(request.socket)),
     )
     // Over HTTP/1.1 Connect-ES would refuse all bidi methods. Half duplex, with all requests before the first answer,
     // they work there too; the version serves for nothing else.
