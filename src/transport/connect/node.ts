@@ -6,7 +6,7 @@
  */
 import type * as http from "node:http"
 import { createContextValues } from "@connectrpc/connect"
-import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol"
+import type { UniversalHandlerFn, UniversalServerRequest } from "@connectrpc/connect/protocol"
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node"
 import { unimplemented } from "../../core/rpc/service.ts"
 import { isGrpc } from "../grpc/codec.ts"
@@ -16,7 +16,7 @@ import { answerNotFound } from "../notFound.ts"
 import { peerKey } from "./routes.ts"
 
 export const toNodeHandler =
-  (routes: ReadonlyMap<string, UniversalHandler>): http.RequestListener =>
+  (routes: ReadonlyMap<string, UniversalHandlerFn>): http.RequestListener =>
   (request, response) => {
     if (isGrpc(contentTypeOf(request))) return refuseGrpc(response)
     const path = request.url?.split("?", 1)[0] ?? ""
