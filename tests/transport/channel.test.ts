@@ -521,6 +521,17 @@ describe("connect", () => {
       }
     }))
 
+  test("tells a deadline that passed before there was a server from one that passed on the server", () =>
+    Effect.gen(function* () {
+      const scope = yield* ownScope
+      const server = yield* Scope.provide(start(serviceOf({ calc: () => Effect.never })), scope)
+      const client = yield* dial(server, { waitForReady: true }, deadline("100 millis"))
+      assert.match((yield* Effect.flip(client.calc({ n: 1 }))).message, /before the call ended/)
+      yield* Scope.close(scope, Exit.void)
+      const { code, message } = yield* Effect.flip(client.calc({ n: 1 }))
+      assert.deepEqual([code, message], ["deadline_exceeded", "the deadline passed before the call could be sent"])
+    }))
+
   test("takes the first of several addresses that it can reach, and the next one when that is lost", () =>
     Effect.gen(function* () {
       const scope = yield* ownScope

@@ -223,7 +223,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
 
   /** Ends the call at its deadline. */
   expire(): void {
-    this.fail(exceeded())
+    this.fail(exceeded(this.carrier === undefined ? "the call could be sent" : undefined))
   }
 
   /** Ends the call, since its caller wants no more of it. */
