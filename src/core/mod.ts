@@ -44,6 +44,7 @@ export {
   type CallInfo,
   flushHeader,
   type Idempotency,
+  type Identity,
   type Kind,
   type Method,
   type Peer,

@@ -7,6 +7,7 @@ import { createFetchHandler } from "@connectrpc/connect/protocol"
 import { Effect } from "effect"
 import type { Call } from "../core/rpc/call.ts"
 import type { Service } from "../core/rpc/service.ts"
+import { explained } from "./connect/refusal.ts"
 import { register } from "./connect/routes.ts"
 import type { MessageLimits } from "./limits.ts"
 
@@ -34,7 +35,9 @@ export const toFetch = Effect.fnUntraced(function* <R>(
   for (const service of Array.isArray(services) ? services : [services]) {
     register(router, service, context, { ...limits, grpc: false })
   }
-  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, createFetchHandler(handler)]))
+  const handlers = new Map(
+    router.handlers.map((handler) => [handler.requestPath, createFetchHandler(explained(handler))]),
+  )
   return async (request) => {
     const handler = handlers.get(new URL(request.url).pathname)
     return handler === undefined

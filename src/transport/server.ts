@@ -11,6 +11,7 @@ import type { Call } from "../core/rpc/call.ts"
 import type { Service } from "../core/rpc/service.ts"
 import { Exchange } from "./connect/exchange.ts"
 import { toNodeHandler } from "./connect/node.ts"
+import { explained } from "./connect/refusal.ts"
 import { register } from "./connect/routes.ts"
 import { GrpcServer } from "./grpc/server.ts"
 import { defaultMaxReceiveBytes, type MessageLimits } from "./limits.ts"
@@ -55,7 +56,7 @@ export const serve = Effect.fnUntraced(function* <R = never>(
   const router = createConnectRouter({ shutdownSignal: shutdown.signal })
   for (const service of all) register(router, service, context, options)
   options.routes?.(router)
-  const routes = new Map(router.handlers.map((handler) => [handler.requestPath, handler]))
+  const routes = new Map(router.handlers.map((handler) => [handler.requestPath, explained(handler)]))
   // What the programs need is in the context that they are run with.
   const grpc = new GrpcServer(all as ReadonlyArray<Service<DescService, never>>, context, options)
   const handlers: Handlers = {

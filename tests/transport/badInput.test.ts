@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { describe } from "node:test"
-import { Effect, type Scope } from "effect"
+import { Effect, Result, type Scope } from "effect"
 import { piClosedForm } from "../../src/core/pi/series.ts"
 import { Call } from "../../src/core/rpc/call.ts"
 import * as Metadata from "../../src/core/rpc/metadata.ts"
@@ -242,11 +242,27 @@ describe("bad input", () => {
         calc: () => Effect.map(Call, ({ metadata }) => ({ value: seen.push(metadata) })),
       })
       const request = yield* http2Requests(yield* start(service))
-      yield* request({ ...grpc, "bad-bin": "A", "good-bin": "AQ", "some-bin": "AQ,%%,Ag==" }, envelope(request999))
-      const [metadata = []] = seen
-      const values = ["bad-bin", "good-bin", "some-bin"].map((key) => Metadata.getAll(metadata, key))
+      const odd = { "bad-bin": "A", "good-bin": "AQ", "some-bin": "AQ,%%,Ag==", "x-text": "caf\xe9", "x-tab": "a\tb" }
+      yield* request({ ...grpc, ...odd }, envelope(request999))
+      yield* request({ ...json, ...odd }, good)
       const one = new Uint8Array([1])
-      assert.deepEqual(values, [[], [one], [one, new Uint8Array([2])]])
+      for (const metadata of seen) {
+        const values = Object.keys(odd).map((key) => Metadata.getAll(metadata, key))
+        assert.deepEqual(values, [[], [one], [one, new Uint8Array([2])], [], []])
+        // What has come may be sent back.
+        assert.ok(Result.isSuccess(Metadata.make(metadata)))
+      }
+      assert.equal(seen.length, 2)
+    }))
+
+  test("is no content type with parameters, or in capitals: gRPC has none, and answers without", () =>
+    Effect.gen(function* () {
+      const request = yield* http2Requests(yield* start(pi))
+      for (const parameters of ["", "; charset=utf-8", ";a=b"]) {
+        const headers = { ...grpc, "content-type": `application/gRPC+proto${parameters}` }
+        const answer = yield* request(headers, envelope(request999))
+        assert.deepEqual([answer.headers["content-type"], grpcStatus(answer)], ["application/grpc+proto", 0])
+      }
     }))
 
   test("in the content type of a path that isn't there is answered in that content type", () =>

@@ -521,6 +521,17 @@ describe("connect", () => {
       }
     }))
 
+  test("tells a deadline that passed before there was a server from one that passed on the server", () =>
+    Effect.gen(function* () {
+      const scope = yield* ownScope
+      const server = yield* Scope.provide(start(serviceOf({ calc: () => Effect.never })), scope)
+      const client = yield* dial(server, { waitForReady: true }, deadline("100 millis"))
+      assert.match((yield* Effect.flip(client.calc({ n: 1 }))).message, /before the call ended/)
+      yield* Scope.close(scope, Exit.void)
+      const { code, message } = yield* Effect.flip(client.calc({ n: 1 }))
+      assert.deepEqual([code, message], ["deadline_exceeded", "the deadline passed before the call could be sent"])
+    }))
+
   test("takes the first of several addresses that it can reach, and the next one when that is lost", () =>
     Effect.gen(function* () {
       const scope = yield* ownScope
@@ -535,6 +546,22 @@ describe("connect", () => {
       assert.equal((yield* Effect.eventually(client.calc({}))).value, 2)
       const error = yield* Effect.flip(Effect.scoped(connect([])))
       assert.match(error.message, /give at least one/)
+    }))
+
+  test("fails a call whose metadata is more than its server takes, and that call alone", () =>
+    Effect.gen(function* () {
+      const server = yield* start(pi)
+      const channel = yield* connect(server.url)
+      const plain = Client.make(PiCalculator, channel)
+      const other = yield* Effect.forkChild(plain.calcStream(Stream.never).pipe(Stream.runDrain))
+      for (const size of [17_000, 100_000]) {
+        const wide = Client.make(PiCalculator, channel.pipe(metadata({ "x-wide": "w".repeat(size) })))
+        const { code, message } = yield* Effect.flip(wide.calc({ n: 1 }))
+        assert.equal(code, "resource_exhausted")
+        assert.match(message, /metadata.*over the 16384 bytes that the server takes/)
+      }
+      assert.ok((yield* plain.calc({ n: 1 })).value > 2)
+      assert.equal(other.pollUnsafe(), undefined)
     }))
 
   test("shares one connection among all calls, and closes it with its scope", () =>

@@ -7,8 +7,9 @@ import { create, createFileRegistry, toBinary } from "@bufbuild/protobuf"
 import { FileDescriptorProtoSchema, file_google_protobuf_wrappers, StringValueSchema } from "@bufbuild/protobuf/wkt"
 import { Context, Deferred, Effect, Result, Stream } from "effect"
 import { intercept } from "../../src/core/layers/intercept.ts"
-import { Call, flushHeader, sendHeader } from "../../src/core/rpc/call.ts"
+import { Call, flushHeader, sendHeader, sendTrailer } from "../../src/core/rpc/call.ts"
 import { RpcError } from "../../src/core/rpc/error.ts"
+import * as Metadata from "../../src/core/rpc/metadata.ts"
 import { fromHandlers } from "../../src/core/rpc/service.ts"
 import { protocols } from "../../src/transport/channel.ts"
 import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
@@ -250,6 +251,38 @@ describe("a server", () => {
       )
       const { headers, trailers } = yield* request({ "content-type": "application/grpc" }, envelope(request999))
       assert.deepEqual([headers["x-lead"], trailers["grpc-status"]], ["1", "5"])
+    }))
+
+  test("cuts an error that is longer than its client takes, and drops metadata that is: other calls go on", () =>
+    Effect.gen(function* () {
+      const long = "é".repeat(100_000)
+      const failing = Effect.fail(new RpcError({ code: "aborted", message: long, metadata: Metadata.of({ x: "y" }) }))
+      const wide = { "x-wide": "w".repeat(100_000) }
+      const server = yield* start(
+        Service.make(PiCalculator, {
+          ...calculator,
+          calc: ({ n }) => {
+            if (n === 1) return failing
+            if (n === 2) return Effect.andThen(sendHeader({ x: "y" }), failing)
+            if (n === 3) return Effect.as(sendHeader(wide), {})
+            return Effect.as(sendTrailer(wide), {})
+          },
+          calcRange: () => Stream.fromEffect(Effect.as(sendHeader(wide), {})),
+        }),
+      )
+      const client = yield* dial(server)
+      const other = yield* Effect.forkChild(client.calcStream(Stream.never).pipe(Stream.runDrain))
+      for (const n of [1, 2]) {
+        const { code, message } = yield* Effect.flip(client.calc({ n }))
+        assert.equal(code, "aborted")
+        assert.match(message, /^é{500,}….*16384 bytes/)
+      }
+      for (const call of [client.calc({ n: 3 }), client.calc({ n: 4 }), Stream.runDrain(client.calcRange({}))]) {
+        const { code, message } = yield* Effect.flip(call)
+        assert.equal(code, "resource_exhausted")
+        assert.match(message, /(leading|trailing) metadata.*16384 bytes/)
+      }
+      assert.equal(other.pollUnsafe(), undefined)
     }))
 
   test("refuses gRPC over HTTP/1.1, which can't carry its status everywhere, and says what there is", () =>

@@ -35,9 +35,12 @@ export interface Peer {
 }
 
 export interface Identity {
-  /** The subject's common name. */
-  readonly subject: string
-  /** Its alternative names as OpenSSL writes them, such as `DNS:a.example, URI:spiffe://b`. */
+  /** The subject's common name; `undefined` where it has none, as in SPIFFE's certificates, or several. */
+  readonly subject: string | undefined
+  /**
+   * Its alternative names as OpenSSL writes them, such as `DNS:a.example, URI:spiffe://b`. A name with a comma stands in
+   * quotes, but on Deno 2.9: trust no authority there that signs such names.
+   */
   readonly names: string | undefined
 }
 

@@ -11,7 +11,10 @@ export interface Encoding {
   /** The name on the wire, such as `gzip`. */
   readonly name: string
   readonly compress: (bytes: Uint8Array) => Effect.Effect<Uint8Array, RpcError>
-  /** Fails with `resource_exhausted` as soon as the result would be over `maxBytes`, and never holds more than that. */
+  /**
+   * Fails with `resource_exhausted` as soon as the result would be over `maxBytes`, and never holds more than that; and with
+   * `internal` for bytes that are not in the encoding (grpc/doc/statuscodes.md).
+   */
   readonly decompress: (bytes: Uint8Array, maxBytes: number) => Effect.Effect<Uint8Array, RpcError>
 }
 

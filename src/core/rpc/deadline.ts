@@ -45,9 +45,9 @@ export const earliest = (...deadlines: ReadonlyArray<Deadline | undefined>): Dea
 export const remaining = (deadline: Deadline): Effect.Effect<number> =>
   Effect.map(Clock.currentTimeMillis, (now) => Math.max(0, deadline - now))
 
-/** The error of a call that its deadline ended. */
-export const exceeded = (): RpcError =>
-  new RpcError({ code: "deadline_exceeded", message: "the deadline passed before the call ended" })
+/** The error of a call that its deadline ended, before something that is to be waited for. */
+export const exceeded = (before = "the call ended"): RpcError =>
+  new RpcError({ code: "deadline_exceeded", message: `the deadline passed before ${before}` })
 
 /**
  * Interrupts an effect at a deadline and fails with `deadline_exceeded`. Without a deadline the effect is given back as it

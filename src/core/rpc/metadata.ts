@@ -59,6 +59,9 @@ export const isReserved = (key: string): boolean =>
 const keyPattern = /^[0-9a-z_.-]+$/
 const textPattern = /^[\x20-\x7e]*$/
 
+/** True for a value that text may have: HTTP lets others through, which nobody could send on. */
+export const isText = (value: string): boolean => textPattern.test(value)
+
 const check = (key: string, value: Value): Result.Result<Entry, MetadataError> => {
   const fail = (message: string) => Result.fail(new MetadataError({ key, message }))
   const lower = key.toLowerCase()
@@ -74,7 +77,7 @@ const check = (key: string, value: Value): Result.Result<Entry, MetadataError> =
         : `metadata key ${named} has bytes for a value, so its name must end in "-bin"`,
     )
   }
-  if (typeof value === "string" && !textPattern.test(value)) {
+  if (typeof value === "string" && !isText(value)) {
     return fail(`the value of metadata key ${named} is not printable ASCII: send it as bytes under "${lower}-bin"`)
   }
   return Result.succeed([lower, value])

@@ -7,6 +7,7 @@ import type { Peer } from "../../core/rpc/call.ts"
 import { errorCode } from "../http2/frames.ts"
 import type { ServerConnection, ServerStream, StreamHandler } from "../http2/handler.ts"
 import type { RequestHead } from "../http2/head.ts"
+import { sizeOfAll } from "../http2/hpack.ts"
 import { Body } from "./body.ts"
 import { fieldsToHeaders, headersToFields } from "./fields.ts"
 import { gather } from "./gathering.ts"
@@ -84,8 +85,9 @@ export class Exchange implements StreamHandler {
       let next = await iterator?.next()
       const empty = next === undefined || next.done === true
       const head = [{ name: ":status", value: String(status) }, ...headersToFields(header)]
-      const trailers = headersToFields(trailer)
-      connection.sendHeaders(stream, head, empty && trailers.length === 0)
+      if (sizeOfAll(head) > connection.maxHeaderListSize) throw new Error("the client takes no headers of that size")
+      const headOnly = empty && headersToFields(trailer).length === 0
+      connection.sendHeaders(stream, head, headOnly)
       while (next !== undefined && next.done !== true && !stream.closed) {
         if (!connection.sendData(stream, next.value)) {
           await new Promise<void>((resolve) => {
@@ -94,7 +96,12 @@ export class Exchange implements StreamHandler {
         }
         next = await iterator?.next()
       }
-      if (!empty || trailers.length > 0) connection.sendEnd(stream, trailers.length > 0 ? trailers : undefined)
+      if (headOnly) return
+      // Not before the body has ended: how it did is among them, and until then they say that all is well.
+      const trailers = headersToFields(trailer)
+      if (sizeOfAll(trailers) > connection.maxHeaderListSize)
+        throw new Error("the client takes no trailers of that size")
+      connection.sendEnd(stream, trailers.length > 0 ? trailers : undefined)
     } finally {
       // Where the stream was reset, what makes the answer has to end too.
       await iterator?.return?.()

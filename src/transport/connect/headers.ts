@@ -24,18 +24,17 @@ export const toHeaders = (metadata: Metadata.Metadata): Headers => {
   return headers
 }
 
-/** The metadata among headers: all but what belongs to the protocols. Bytes that aren't base64 are left out. */
+/** The metadata among headers: all but what belongs to the protocols. What is neither base64 nor printable ASCII is left out. */
 export const fromHeaders = (headers: Headers): Metadata.Metadata => {
   const metadata: Array<Metadata.Entry> = []
   let left = mostValues
   headers.forEach((value, key) => {
     if (Metadata.isReserved(key) || notOurs.has(key)) return
-    if (!key.endsWith("-bin")) metadata.push([key, value])
-    else {
+    if (key.endsWith("-bin")) {
       const values = decodeBinary(value, left)
       left -= values.length
       for (const bytes of values) metadata.push([key, bytes])
-    }
+    } else if (Metadata.isText(value)) metadata.push([key, value])
   })
   return metadata
 }

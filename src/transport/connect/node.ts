@@ -6,18 +6,18 @@
  */
 import type * as http from "node:http"
 import { createContextValues } from "@connectrpc/connect"
-import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol"
+import type { UniversalHandlerFn, UniversalServerRequest } from "@connectrpc/connect/protocol"
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node"
 import { unimplemented } from "../../core/rpc/service.ts"
 import { isGrpc } from "../grpc/codec.ts"
 import { encodeMessage } from "../grpc/status.ts"
-import { addressOf } from "../net/listen.ts"
+import { peerOf } from "../net/listen.ts"
 import { answerNotFound } from "../notFound.ts"
 import { gather } from "./gathering.ts"
 import { peerKey } from "./routes.ts"
 
 export const toNodeHandler =
-  (routes: ReadonlyMap<string, UniversalHandler>, maxReceiveBytes: number): http.RequestListener =>
+  (routes: ReadonlyMap<string, UniversalHandlerFn>, maxReceiveBytes: number): http.RequestListener =>
   (request, response) => {
     if (isGrpc(contentTypeOf(request))) return refuseGrpc(response)
     const path = request.url?.split("?", 1)[0] ?? ""
@@ -44,13 +44,12 @@ const read = (
   response: http.ServerResponse,
   maxReceiveBytes: number,
 ): UniversalServerRequest | undefined => {
-  const address = addressOf(request.socket)
   try {
     const call = universalRequestFromNodeRequest(
       request,
       response,
       undefined,
-      createContextValues().set(peerKey, { address }),
+      createContextValues().set(peerKey, peerOf(request.socket)),
     )
     // Over HTTP/1.1 Connect-ES would refuse all bidi methods. Half duplex, with all requests before the first answer,
     // they work there too; the version serves for nothing else.

@@ -11,7 +11,7 @@ import type { Compression, Encoding } from "../../core/rpc/compression.ts"
 import type { Connectivity } from "../../core/rpc/connectivity.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import { Expiry } from "../../core/rpc/expiry.ts"
-import type * as Metadata from "../../core/rpc/metadata.ts"
+import * as Metadata from "../../core/rpc/metadata.ts"
 import { detailTypes } from "../details.ts"
 import type { Opener, Origin } from "../http2/client.ts"
 import type { Field } from "../http2/hpack.ts"
@@ -251,11 +251,17 @@ const headOf = (
   { name: ":authority", value: authority },
   { name: "te", value: "trailers" },
   { name: "content-type", value: contentType },
-  { name: "user-agent", value: userAgent },
+  { name: "user-agent", value: userAgentOf(metadata) },
   ...(outgoing.encoding === undefined ? [] : [{ name: "grpc-encoding", value: outgoing.encoding.name }]),
   ...acceptEncoding(accepted.encodings),
-  ...toFields(metadata),
+  ...toFields(metadata.filter(([name]) => name !== "user-agent")),
 ]
+
+/** The application, if its metadata names it, and after it the library. */
+const userAgentOf = (metadata: Metadata.Metadata): string => {
+  const application = Metadata.getText(metadata, "user-agent")
+  return application === undefined ? userAgent : `${application} ${userAgent}`
+}
 
 const encode = (plan: Plan, request: unknown): Effect.Effect<Uint8Array, RpcError> => {
   try {

@@ -7,7 +7,7 @@ import { RpcError } from "../../core/rpc/error.ts"
 import type { Expiring } from "../../core/rpc/expiry.ts"
 import { untaken } from "../../core/rpc/untaken.ts"
 import type { Caller, Carrier, ClientStream, Origin } from "../http2/client.ts"
-import { errorCode } from "../http2/frames.ts"
+import { type ErrorCode, errorCode } from "../http2/frames.ts"
 import type { ResponseHead } from "../http2/head.ts"
 import type { Field } from "../http2/hpack.ts"
 import type { Calling, Plan } from "./client.ts"
@@ -56,6 +56,8 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   private moves = 0
   private refused = false
   private over = false
+  // With what the rest of the stream is declined, if there is any (PROTOCOL-HTTP2, "Early Server Closure").
+  private parting: ErrorCode = errorCode.cancel
 
   constructor(calling: Calling, plan: Plan, info: CallInfo, maker: Maker) {
     this.calling = calling
@@ -190,6 +192,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
 
   end(trailers: ReadonlyArray<Field>): void {
     if (this.over) return
+    this.parting = errorCode.noError
     const { response } = this.info
     const only = this.answers === undefined && trailers.length === 0 ? this.trailersOnly : undefined
     if (only === undefined) this.incoming()
@@ -220,7 +223,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
 
   /** Ends the call at its deadline. */
   expire(): void {
-    this.fail(exceeded())
+    this.fail(exceeded(this.carrier === undefined ? "the call could be sent" : undefined))
   }
 
   /** Ends the call, since its caller wants no more of it. */
@@ -253,7 +256,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
     if (this.info.deadline !== undefined) this.calling.expiry.forget(this)
     const { stream, carrier } = this
     // Who has its answer, or wants none, has no more to say; the server need not wait for it.
-    if (stream !== undefined) carrier?.connection.reset(stream, errorCode.cancel)
+    if (stream !== undefined) carrier?.connection.reset(stream, this.parting)
     else this.calling.opener.forget(this)
   }
 }

@@ -46,6 +46,9 @@ const json = (registry: Registry): Codec => ({
   decode: (desc, bytes) => fromJsonString(desc, utf8.decoder.decode(bytes), { registry, ignoreUnknownFields: true }),
 })
 
+/** A content type without its parameters, of which gRPC has none, and as it is compared. */
+export const mediaType = (contentType: string): string => (contentType.split(";", 1)[0] ?? "").trimEnd().toLowerCase()
+
 /** True for a content type of gRPC's own; that of gRPC-Web begins alike. */
 export const isGrpc = (contentType: string): boolean =>
   contentType.startsWith("application/grpc") && !contentType.startsWith("application/grpc-web")

@@ -9,7 +9,7 @@ import type * as Metadata from "../../core/rpc/metadata.ts"
 import * as Status from "../../core/rpc/status.ts"
 import type { ResponseHead } from "../http2/head.ts"
 import type { Field } from "../http2/hpack.ts"
-import { isGrpc } from "./codec.ts"
+import { isGrpc, mediaType } from "./codec.ts"
 import { fromFields } from "./metadata.ts"
 import { parseTimeout } from "./timeout.ts"
 
@@ -127,7 +127,7 @@ const readAnswer = ({ status, fields }: ResponseHead, { encodings, contentTypes 
   let named = "identity"
   let trailersOnly = false
   for (const { name, value } of fields) {
-    if (name === "content-type") contentType = value
+    if (name === "content-type") contentType = mediaType(value)
     else if (name === "grpc-encoding") named = value
     else if (name === "grpc-status") trailersOnly = true
   }
@@ -146,7 +146,8 @@ const readAnswer = ({ status, fields }: ResponseHead, { encodings, contentTypes 
     return fail("internal", `the answer has content-type ${JSON.stringify(contentType)}, which was not asked for`)
   }
   if (named !== "identity" && encoding === undefined) {
-    return fail("internal", `the answer is compressed with ${JSON.stringify(named)}, which was not offered`)
+    const offered = ["identity", ...encodings.map(({ name }) => name)].join(", ")
+    return fail("internal", `the answer is compressed with ${JSON.stringify(named)}, where ${offered} was offered`)
   }
   return { metadata: fromFields(fields), encoding, trailersOnly, error: undefined }
 }

@@ -10,19 +10,18 @@ import type { Field } from "../http2/hpack.ts"
 export const toFields = (metadata: Metadata.Metadata): ReadonlyArray<Field> =>
   metadata.map(([name, value]) => ({ name, value: typeof value === "string" ? value : encodeBinary(value) }))
 
-/** The metadata among fields: all but what belongs to the protocol. Bytes that aren't base64 are left out. */
+/** The metadata among fields: all but what belongs to the protocol. What is neither base64 nor printable ASCII is left out. */
 export const fromFields = (fields: ReadonlyArray<Field>): Metadata.Metadata => {
   let metadata: Array<Metadata.Entry> | undefined
   let left = mostValues
   for (const { name, value } of fields) {
     if (Metadata.isReserved(name)) continue
     metadata ??= []
-    if (!name.endsWith("-bin")) metadata.push([name, value])
-    else {
+    if (name.endsWith("-bin")) {
       const values = decodeBinary(value, left)
       left -= values.length
       for (const bytes of values) metadata.push([name, bytes])
-    }
+    } else if (Metadata.isText(value)) metadata.push([name, value])
   }
   return metadata ?? Metadata.empty
 }

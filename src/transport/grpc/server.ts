@@ -15,7 +15,7 @@ import type { RequestHead } from "../http2/head.ts"
 import type { Field } from "../http2/hpack.ts"
 import { defaultMaxReceiveBytes, type MessageLimits } from "../limits.ts"
 import { type DescMethod, descriptorOf } from "../method.ts"
-import { codecOf, isGrpc } from "./codec.ts"
+import { codecOf, isGrpc, mediaType } from "./codec.ts"
 import { type CallHead, readHead, responseHead, status200 } from "./head.ts"
 import type { IncomingOptions } from "./incoming.ts"
 import { fromFields } from "./metadata.ts"
@@ -173,7 +173,7 @@ export class GrpcServer {
 }
 
 const contentTypeOf = (fields: ReadonlyArray<Field>): string =>
-  fields.find(({ name }) => name === "content-type")?.value ?? ""
+  mediaType(fields.find(({ name }) => name === "content-type")?.value ?? "")
 
 const refuse = (connection: ServerConnection, stream: ServerStream, fields: ReadonlyArray<Field>): void => {
   stream.context = answered(connection, stream)

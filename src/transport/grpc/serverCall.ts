@@ -5,9 +5,10 @@ import { Cause, Effect, Exit, type Fiber, Stream } from "effect"
 import { type Call, type CallInfo, noResponse, type Peer } from "../../core/rpc/call.ts"
 import { exceeded, limited } from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
+import * as Metadata from "../../core/rpc/metadata.ts"
 import { serving as inContext, respond } from "../../core/rpc/service.ts"
 import type { ServerConnection, ServerStream, StreamHandler } from "../http2/handler.ts"
-import type { Field } from "../http2/hpack.ts"
+import { type Field, sizeOfAll } from "../http2/hpack.ts"
 import { maxTimerMillis } from "../timer.ts"
 import { acceptEncoding, status200 } from "./head.ts"
 import { Incoming, type Source } from "./incoming.ts"
@@ -16,6 +17,9 @@ import { Outgoing, type Sink } from "./outgoing.ts"
 import type { Opening, Serving } from "./server.ts"
 import { errorTrailers, okTrailers } from "./status.ts"
 import type { Begun } from "./turn.ts"
+
+// Percent-encoded a character may be nine bytes, and some clients take no more than 8 KiB.
+const longestCut = 512
 
 export class ServerCall implements StreamHandler, Source, Sink, Begun {
   private readonly serving: Serving
@@ -171,10 +175,19 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
     if (this.over) return
     if (Exit.isFailure(exit)) return this.fail(errorOf(exit.cause))
     this.sendHead()
+    if (this.over) return
     if (this.answer !== undefined) this.connection.sendData(this.stream, this.answer)
+    const { response } = this.info
+    let trailers = okTrailers
+    if (response.trailer.length > 0) {
+      trailers = [...okTrailers, ...toFields(response.trailer)]
+      if (!this.fits(trailers)) {
+        response.trailer = Metadata.empty
+        return this.fail(this.tooLarge("trailing"))
+      }
+    }
     this.close()
-    const { trailer } = this.info.response
-    this.connection.sendEnd(this.stream, trailer.length === 0 ? okTrailers : [...okTrailers, ...toFields(trailer)])
+    this.connection.sendEnd(this.stream, trailers)
   }
 
   /** Ends the call for what the client or the server did, whether the program runs or not. */
@@ -193,12 +206,30 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
   private fail(error: RpcError, more: ReadonlyArray<Field> = []): void {
     this.close()
     const { header, trailer } = this.info.response
-    const trailers = [...this.trailersOf(error), ...more, ...toFields(trailer)]
     // In a single block clients take all for trailers, so leading metadata needs a head of its own.
     if (header.length > 0) this.sendHead()
-    if (this.headSent) return this.connection.sendEnd(this.stream, trailers)
-    const head = [status200, { name: "content-type", value: this.opening.contentType }]
-    this.connection.sendHeaders(this.stream, [...head, ...trailers], true)
+    const head = this.headSent ? [] : [status200, { name: "content-type", value: this.opening.contentType }]
+    const whole = [...head, ...this.trailersOf(error), ...more, ...toFields(trailer)]
+    const fields = this.fits(whole) ? whole : [...head, ...this.trailersOf(this.cut(error))]
+    if (this.headSent) this.connection.sendEnd(this.stream, fields)
+    else this.connection.sendHeaders(this.stream, fields, true)
+  }
+
+  // ---- What the client takes, where a program may say any amount: over it, clients give up the whole connection
+
+  private fits(fields: ReadonlyArray<Field>): boolean {
+    return sizeOfAll(fields) <= this.connection.maxHeaderListSize
+  }
+
+  /** The error without its details and metadata, and with the beginning of its message. */
+  private cut({ code, message }: RpcError): RpcError {
+    const why = `cut, the client takes ${this.connection.maxHeaderListSize} bytes of an error`
+    return new RpcError({ code, message: `${message.slice(0, longestCut)}… (${why})` })
+  }
+
+  private tooLarge(which: "leading" | "trailing"): RpcError {
+    const text = `the ${which} metadata is over the ${this.connection.maxHeaderListSize} bytes that the client takes`
+    return new RpcError({ code: "resource_exhausted", message: text })
   }
 
   private trailersOf(error: RpcError): ReadonlyArray<Field> {
@@ -214,10 +245,17 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
 
   private sendHead(): void {
     if (this.headSent) return
+    const { response } = this.info
+    let fields = this.opening.response
+    if (response.header.length > 0) {
+      fields = [...fields, ...toFields(response.header)]
+      if (!this.fits(fields)) {
+        response.header = Metadata.empty
+        return this.broken(this.tooLarge("leading"))
+      }
+    }
     this.headSent = true
-    const { header } = this.info.response
-    const { response } = this.opening
-    this.connection.sendHeaders(this.stream, header.length === 0 ? response : [...response, ...toFields(header)], false)
+    this.connection.sendHeaders(this.stream, fields, false)
   }
 }
 

@@ -58,6 +58,9 @@ const pingPayload = new Uint8Array(pingLength).fill(1)
 // least that RFC 9113, section 6.5.2, recommends to servers.
 const presumed = { maxConcurrentStreams: 100 }
 
+// What nghttp2 takes, and so Node's clients and curl: they don't say so.
+const largestHeaderList = 65_536
+
 const monotonic = () => performance.now()
 
 export class Connection<T> implements FrameSink {
@@ -126,6 +129,14 @@ export class Connection<T> implements FrameSink {
   /** True once this end can open no stream any more, since there is no identifier left for one. */
   get exhausted(): boolean {
     return this.ids.exhausted
+  }
+
+  /**
+   * How large a header list the peer takes, as `sizeOfAll` counts (section 6.5.2). One that gets more may well end the
+   * connection, and with it all other streams: who makes up lists of any size has to look.
+   */
+  get maxHeaderListSize(): number {
+    return Math.min(this.remote.maxHeaderListSize, largestHeaderList)
   }
 
   /** The streams that are open now. */

@@ -50,3 +50,9 @@ export const maxIntegerBytes = 6
 
 /** The size of a field, in a table (section 4.1) and in SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113, section 6.5.2). */
 export const sizeOf = (field: Field): number => field.name.length + field.value.length + 32
+
+export const sizeOfAll = (fields: ReadonlyArray<Field>): number => {
+  let size = 0
+  for (let i = 0; i < fields.length; i++) size += sizeOf(fields[i] as Field)
+  return size
+}

@@ -14,6 +14,7 @@ import {
   plain,
   secret,
   sizeOf,
+  sizeOfAll,
   tableSize,
 } from "./hpack.ts"
 import { SearchableTable } from "./hpackDynamicTable.ts"
@@ -94,10 +95,8 @@ export class Encoder {
 
   /** An upper bound for the length of a block in bytes, size updates included. */
   static bound(fields: ReadonlyArray<Field>): number {
-    let bound = 2 * maxIntegerBytes
     // A field has three integers at most, which fit in the 32 bytes that its size has for it.
-    for (let i = 0; i < fields.length; i++) bound += sizeOf(fields[i] as Field)
-    return bound
+    return 2 * maxIntegerBytes + sizeOfAll(fields)
   }
 
   /** Writes the block of a list to `out`, which has `Encoder.bound` bytes from `offset` on. Gives the offset behind it. */

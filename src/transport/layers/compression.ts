@@ -46,7 +46,7 @@ const zlibEncoding = (
 const decompressError = (name: string, error: Error, maxBytes: number): RpcError =>
   "code" in error && error.code === "ERR_BUFFER_TOO_LARGE"
     ? new RpcError({ code: "resource_exhausted", message: `the message is over ${maxBytes} bytes when decompressed` })
-    : new RpcError({ code: "invalid_argument", message: `the message is not valid ${name}`, cause: error })
+    : new RpcError({ code: "internal", message: `the message is not valid ${name}`, cause: error })
 
 /** RFC 1952, the one encoding that every gRPC implementation has. */
 export const gzip: Encoding = zlibEncoding("gzip", zlib.gzip, zlib.gunzip)

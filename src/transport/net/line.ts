@@ -9,6 +9,7 @@ import * as Backoff from "../../core/rpc/backoff.ts"
 import * as Connectivity from "../../core/rpc/connectivity.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import type { Caller, Carrier, Opener } from "../http2/client.ts"
+import { sizeOfAll } from "../http2/hpack.ts"
 
 /** A connection of a line. */
 export interface LineSession extends Carrier {
@@ -115,7 +116,13 @@ export class Line<T, S extends LineSession> implements Opener {
   /** Gives a caller a stream, if there is one to be had now. */
   private place(caller: Caller): boolean {
     for (const session of this.taking) {
-      const stream = session.connection.open(caller.fields(session.origin), caller)
+      const { connection } = session
+      const fields = caller.fields(session.origin)
+      if (sizeOfAll(fields) > connection.maxHeaderListSize) {
+        caller.unopened(tooLarge(connection.maxHeaderListSize))
+        return true
+      }
+      const stream = connection.open(fields, caller)
       if (stream === undefined) continue
       session.use()
       caller.opened(session, stream)
@@ -225,6 +232,13 @@ export class Line<T, S extends LineSession> implements Opener {
     }
   }
 }
+
+/** The error of a call that the server wouldn't take. */
+const tooLarge = (max: number): RpcError =>
+  new RpcError({
+    code: "resource_exhausted",
+    message: `the call's metadata is too large: with the other headers it is over the ${max} bytes that the server takes`,
+  })
 
 /** The error of a connection that takes no streams from the beginning. */
 const gone = (): RpcError =>

@@ -214,17 +214,19 @@ export const listen = Effect.fnUntraced(function* (
   return { host, port: typeof bound === "object" && bound !== null ? bound.port : port }
 })
 
-const peerOf = (socket: net.Socket): Peer => {
+/** Who is at the other end of a socket. */
+export const peerOf = (socket: net.Socket): Peer => {
   const address = addressOf(socket)
   const certificate = socket instanceof tls.TLSSocket ? socket.getPeerCertificate() : undefined
   // Without a certificate node gives an object without anything in it.
-  return certificate?.subject === undefined
-    ? { address }
-    : { address, identity: { subject: String(certificate.subject.CN), names: certificate.subjectaltname } }
+  if (certificate?.subject === undefined) return { address }
+  const { CN } = certificate.subject
+  // Of several common names none is more the client's than the others. Deno says "" for no other names.
+  const subject = typeof CN === "string" ? CN : undefined
+  return { address, identity: { subject, names: certificate.subjectaltname || undefined } }
 }
 
-/** The other end of a socket. */
-export const addressOf = ({ remoteAddress, remotePort }: net.Socket): string | undefined =>
+const addressOf = ({ remoteAddress, remotePort }: net.Socket): string | undefined =>
   remoteAddress === undefined || remotePort === undefined ? undefined : authority(remoteAddress, remotePort)
 
 /** HTTP/1.1 on sockets that are handed to a server which doesn't listen itself. */

@@ -150,7 +150,7 @@ const wrongs: ReadonlyArray<Wrong> = [
     what: "an encoding that nobody offered",
     says: (id) => head(id, { "grpc-encoding": "zstd" }),
     code: "internal",
-    message: /"zstd", which was not offered/,
+    message: /"zstd", where identity was offered/,
   },
   {
     what: "a message that is compressed with nothing",
@@ -265,6 +265,16 @@ describe("a call whose server answers with", () => {
       const { id } = yield* peer.request()
       peer.say(answer(id, summary(7)), rstStream(id, errorCode.noError))
       assert.equal((yield* Fiber.join(call)).count, 7)
+    }))
+})
+
+describe("a call whose server answers in a content type", () => {
+  test("with parameters goes on: gRPC has none", () =>
+    Effect.gen(function* () {
+      const { peer, id, call } = yield* begun()
+      const contentType = "application/gRPC+proto; charset=utf-8"
+      peer.say(bare(id, { ":status": "200", "content-type": contentType }), message(id, response(3)), trailers(id))
+      assert.equal((yield* Fiber.join(call)).value, 3)
     }))
 })
 
@@ -487,6 +497,18 @@ describe("a call that its caller leaves", () => {
       assert.equal(yield* peer.cut(id), errorCode.cancel)
     }))
 
+  test("with the answer of a server that wants no more of its requests, is not cancelled: both say that all is well", () =>
+    Effect.gen(function* () {
+      const server = yield* scripted()
+      const client = yield* dial(server)
+      const call = yield* Effect.forkChild(Stream.runCollect(client.calcStream(Stream.never)))
+      const peer = yield* server.accept
+      const { id } = yield* peer.request()
+      peer.say(head(id), trailers(id))
+      assert.deepEqual(yield* Fiber.join(call), [])
+      assert.equal(yield* peer.cut(id), errorCode.noError)
+    }))
+
   test("gives its room to one that waits for it", () =>
     Effect.gen(function* () {
       const server = yield* scripted([3, 1])
@@ -608,6 +630,15 @@ describe("a call's bytes", () => {
         te: "trailers",
         "content-type": "application/grpc+proto",
       })
+    }))
+
+  test("name the application before the library, as its metadata has it", () =>
+    Effect.gen(function* () {
+      const server = yield* scripted()
+      const client = yield* dial(server, {}, metadata({ "User-Agent": "shop/1.2" }))
+      yield* Effect.forkChild(client.calc({ n: 3 }))
+      const { headers } = yield* (yield* server.accept).request()
+      assert.match(headers["user-agent"] ?? "", /^shop\/1\.2 grpc-typescript-basel\/\d+\.\d+\.\d+$/)
     }))
 
   test("say how much time is left, also when the call is made again", () =>

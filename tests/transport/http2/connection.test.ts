@@ -399,6 +399,15 @@ describe("a server's connection", () => {
     assert.deepEqual([...(answer?.payload ?? [])], [0x20, 0x3f, 0xe1, 0x1f, 0x88])
   })
 
+  test("knows what the client takes of header lists, and presumes 64 KiB where it says nothing or more", () => {
+    const { connection, send } = victim()
+    assert.equal(connection.maxHeaderListSize, 65_536)
+    send(settings([6, 8192]))
+    assert.equal(connection.maxHeaderListSize, 8192)
+    send(settings([6, 1_000_000]))
+    assert.equal(connection.maxHeaderListSize, 65_536)
+  })
+
   const length = (value: string) => block([...requestFields, ...fields({ "content-length": value })])
   for (const [given, said, fits] of [
     [5, "5", true],

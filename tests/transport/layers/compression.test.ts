@@ -78,10 +78,10 @@ for (const encoding of encodings) {
             const whole = await compressed(encoding, message)
             const foreign = await decompressed(encoding, message, MiB)
             // Any bytes may happen to be brotli of something.
-            if (encoding !== brotli || foreign._tag === "Failure") assert.equal(codeOf(foreign), "invalid_argument")
+            if (encoding !== brotli || foreign._tag === "Failure") assert.equal(codeOf(foreign), "internal")
             const cut = await decompressed(encoding, whole.subarray(0, 1 + (at % (whole.length - 1))), MiB)
             // Deno's brotli, and Bun's and Deno's zstd, give what came and don't miss the rest.
-            if (encoding === gzip || cut._tag === "Failure") assert.equal(codeOf(cut), "invalid_argument")
+            if (encoding === gzip || cut._tag === "Failure") assert.equal(codeOf(cut), "internal")
           }),
         ),
       ))
@@ -171,14 +171,14 @@ describe("a server with compression", () => {
       assert.equal(good.status, 200)
     }))
 
-  test("answers resource_exhausted to a bomb and invalid_argument to broken bytes, and goes on", () =>
+  test("answers resource_exhausted to a bomb and to broken bytes what the protocol has for them, and goes on", () =>
     Effect.gen(function* () {
       const server = yield* start(pi.pipe(compression()))
       const overHttp2 = yield* http2Requests(server)
       const overHttp1 = yield* http1(server)
       const bomb = zlib.gzipSync(new Uint8Array(50 * MiB))
       const broken = zlib.gzipSync(request999).fill(0, 10)
-      for (const [body, status, http] of [[bomb, 8, 429] as const, [broken, 3, 400] as const]) {
+      for (const [body, status, http] of [[bomb, 8, 429] as const, [broken, 13, 400] as const]) {
         const answer = yield* overHttp2({ ...grpc, "grpc-encoding": "gzip" }, envelope(body, 1))
         assert.equal(grpcStatus(answer), status)
         const unary = yield* overHttp1({ "content-type": "application/proto", "content-encoding": "gzip" }, body)

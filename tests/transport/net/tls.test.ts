@@ -37,6 +37,25 @@ const session = ({ port }: Server, identity: { readonly key?: string; readonly c
     (opened) => Effect.sync(() => opened.destroy()),
   )
 
+/** A call over HTTP/1.1: the version of the answer, and what it says. */
+const overHttp1 = ({ port }: Server, identity: { readonly key?: string; readonly cert?: string } = {}) =>
+  Effect.promise(
+    () =>
+      new Promise<string>((resolve, reject) => {
+        const headers = { "content-type": "application/json" }
+        const options = { ca, method: "POST", headers, agent: false, ...identity }
+        const request = https.request(`https://localhost:${port}/pi.PiCalculator/Calc`, options, (response) => {
+          let text = ""
+          response.setEncoding("utf8").on("data", (chunk: string) => {
+            text += chunk
+          })
+          response.on("end", () => resolve(`${response.httpVersion} ${text}`))
+        })
+        request.on("error", reject)
+        request.end('{"n":7}')
+      }),
+  )
+
 const grpc = { "content-type": "application/grpc", te: "trailers" }
 
 describe("a port with TLS", () => {
@@ -46,23 +65,7 @@ describe("a port with TLS", () => {
       assert.match(server.url, /^https:/)
       const answer = yield* requests2(yield* session(server))(grpc, envelope(request999))
       assert.equal(answer.trailers["grpc-status"], "0")
-      const body = yield* Effect.promise(
-        () =>
-          new Promise<string>((resolve, reject) => {
-            const options = { ca, method: "POST", headers: { "content-type": "application/json" }, agent: false }
-            const url = `https://localhost:${server.port}/pi.PiCalculator/Calc`
-            const request = https.request(url, options, (response) => {
-              let text = ""
-              response.setEncoding("utf8").on("data", (chunk: string) => {
-                text += chunk
-              })
-              response.on("end", () => resolve(`${response.httpVersion} ${text}`))
-            })
-            request.on("error", reject)
-            request.end('{"n":7}')
-          }),
-      )
-      assert.equal(body, '1.1 {"value":7}')
+      assert.equal(yield* overHttp1(server), '1.1 {"value":7}')
       assert.deepEqual(
         server.peers.map(({ identity }) => identity),
         [undefined, undefined],
@@ -74,9 +77,21 @@ describe("a port with TLS", () => {
       const server = yield* noting({ clientCa: ca })
       const answer = yield* requests2(yield* session(server, client))(grpc, envelope(request999))
       assert.equal(answer.trailers["grpc-status"], "0")
-      const identity = server.peers[0]?.identity
-      assert.equal(identity?.subject, "client")
-      assert.match(identity?.names ?? "", /DNS:client\.example/)
+      assert.equal(yield* overHttp1(server, client), '1.1 {"value":7}')
+      assert.equal(server.peers.length, 2)
+      for (const { identity } of server.peers) {
+        assert.equal(identity?.subject, "client")
+        assert.match(identity?.names ?? "", /DNS:client\.example/)
+      }
+    }))
+
+  test("gives a client no name that its certificate doesn't have", () =>
+    Effect.gen(function* () {
+      const server = yield* noting({ clientCa: pem("workload-ca.pem") })
+      const workload = { key: pem("workload.key"), cert: pem("workload.pem") }
+      const answer = yield* requests2(yield* session(server, workload))(grpc, envelope(request999))
+      assert.equal(answer.trailers["grpc-status"], "0")
+      assert.deepEqual(server.peers[0]?.identity, { subject: undefined, names: "URI:spiffe://example.org/pi" })
     }))
 
   test("turns away a client without a certificate where one is asked for", () =>
