@@ -3,8 +3,16 @@
  */
 import type { Field } from "../http2/hpack.ts"
 
+/**
+ * The headers of fields. A cookie may come in pieces, for the sake of compression, and has to be one again (RFC 9113, section
+ * 8.2.3); Deno's `Headers` don't see to that themselves.
+ */
 export const fieldsToHeaders = (fields: ReadonlyArray<Field>, headers = new Headers()): Headers => {
-  for (const { name, value } of fields) headers.append(name, value)
+  for (const { name, value } of fields) {
+    const before = name === "cookie" ? headers.get(name) : null
+    if (before === null) headers.append(name, value)
+    else headers.set(name, `${before}; ${value}`)
+  }
   return headers
 }
 
