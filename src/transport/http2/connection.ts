@@ -247,8 +247,8 @@ export class Connection<T> implements FrameSink {
   }
 
   /**
-   * Takes no more streams, and tells the peer so: first that it shall open none, then, when it must have heard that, which
-   * was the last one taken (section 6.8). One that was under way is refused, which says that it may be tried elsewhere.
+   * Lets the peer open no more streams: tells it so first, and then, when it must have heard that, which was the last one
+   * taken (section 6.8). Until then one that was under way is taken too.
    */
   drain(): void {
     if (this.draining) return
@@ -258,7 +258,7 @@ export class Connection<T> implements FrameSink {
     this.wrote()
   }
 
-  /** Ends the wait of `drain` for a peer that doesn't answer, and tells it which stream was the last. */
+  /** Takes no more streams, and tells the peer which was the last: where `drain` ends, also for who doesn't answer it. */
   part(): void {
     if (this.parted || this.ended) return
     this.parted = true
@@ -390,7 +390,7 @@ export class Connection<T> implements FrameSink {
     if (!this.ids.isNew(streamId)) return this.known(streamId, "HEADERS")
     if (!this.server) throw new ConnectionError(errorCode.protocolError, "a server opens no streams")
     this.ids.lastOfPeer = streamId
-    if (this.draining || this.streams.size >= this.limits.maxConcurrentStreams) {
+    if (this.parted || this.streams.size >= this.limits.maxConcurrentStreams) {
       this.budgets.reset()
       this.sender.rstStream(streamId, errorCode.refusedStream)
       this.ids.remember(streamId)
