@@ -20,7 +20,7 @@ import {
   readUint32,
 } from "./frames.ts"
 import { greeting } from "./greeting.ts"
-import { Malformed, parseRequestHead, parseResponseHead, parseTrailers } from "./head.ts"
+import { isMeasured, Malformed, parseRequestHead, parseResponseHead, parseTrailers } from "./head.ts"
 import { HeaderBlock, priorityLength } from "./headerBlock.ts"
 import type { Field } from "./hpack.ts"
 import { Decoder } from "./hpackDecoder.ts"
@@ -73,7 +73,7 @@ export class Connection<T> implements FrameSink {
   private readonly ids: StreamIds
   private readonly streams = new Map<number, Stream<T>>()
   private readonly receiveWindow: ReceiveWindow
-  private remote: Settings = defaultSettings
+  private remote: Settings
   private settingsReceived = false
   // The stream of the DATA frame that is being read; undefined if nobody wants it.
   private dataStream: Stream<T> | undefined
@@ -87,6 +87,8 @@ export class Connection<T> implements FrameSink {
   constructor(events: Events<T>, { role, limits = defaultLimits, now = monotonic }: ConnectionOptions) {
     this.server = role === "server"
     this.events = events
+    // To a server the peer may push nothing whatever it says, so it is no news that it may not (section 6.5.2).
+    this.remote = this.server ? defaultSettings : { ...defaultSettings, enablePush: false }
     this.limits = limits
     this.budgets = new Budgets(role, limits, now)
     this.ids = new StreamIds(role)
@@ -183,6 +185,7 @@ export class Connection<T> implements FrameSink {
     if (this.ended || this.draining || this.full || this.ids.exhausted || this.congested) return undefined
     const stream = this.createStream(this.ids.open())
     stream.context = context
+    stream.measured = isMeasured(fields)
     this.sendHeaders(stream, fields, false)
     return stream
   }
@@ -269,6 +272,8 @@ export class Connection<T> implements FrameSink {
   // ---- Frames in, from the reader and for it alone
 
   frame(type: number, flags: number, streamId: number, bytes: Uint8Array, start: number, end: number): void {
+    // By its user, in an event of an earlier frame of the same chunk.
+    if (this.ended) return
     if (!this.settingsReceived && (type !== frameType.settings || (flags & flag.ack) !== 0)) {
       throw new ConnectionError(errorCode.protocolError, "the first frame is not SETTINGS")
     }
@@ -301,6 +306,7 @@ export class Connection<T> implements FrameSink {
   }
 
   dataBegin(streamId: number, length: number, padding: number): void {
+    if (this.ended) return
     if (!this.settingsReceived) throw new ConnectionError(errorCode.protocolError, "the first frame is not SETTINGS")
     if (this.block.open) throw new ConnectionError(errorCode.protocolError, "a header block is interrupted")
     if (!this.receiveWindow.receive(length)) {
@@ -365,8 +371,8 @@ export class Connection<T> implements FrameSink {
       else this.budgets.useful()
       if (informational && endStream) return this.fault(stream, errorCode.protocolError)
       stream.headed = !informational
-      // A response may have a length and no body: to a HEAD request, or with status 304. Only requests are held to it.
-      if (this.server) stream.expected = head.contentLength
+      // With status 304 it is the length that the body would have had.
+      if (stream.measured && !("status" in head && head.status === 304)) stream.expected = head.contentLength
       if (endStream && stream.wrongLength) return this.fault(stream, errorCode.protocolError)
       // Before the event, so that who answers at once finds the peer's side ended, and the stream closes in order.
       if (endStream) this.step(stream, event.receiveEnd)
@@ -404,7 +410,7 @@ export class Connection<T> implements FrameSink {
     const stream = this.streams.get(streamId)
     if (stream !== undefined) return stream
     if (this.ids.isIdle(streamId)) throw new ConnectionError(errorCode.protocolError, `${what} is on an idle stream`)
-    if (this.ids.wasReset(streamId)) return undefined
+    if (this.ids.mayBeReset(streamId)) return undefined
     throw new ConnectionError(errorCode.streamClosed, `${what} is on a closed stream`)
   }
 
@@ -442,7 +448,7 @@ export class Connection<T> implements FrameSink {
     this.settingsReceived = true
     const before = this.remote
     this.remote = readSettings(bytes, start, end, before)
-    if (!this.server && this.remote.enablePush && !before.enablePush) {
+    if (!this.server && this.remote.enablePush) {
       throw new ConnectionError(errorCode.protocolError, "a server can't be pushed to")
     }
     const opened = this.remote.initialWindowSize - before.initialWindowSize
@@ -474,11 +480,12 @@ export class Connection<T> implements FrameSink {
     if (end - start < 8) throw new ConnectionError(errorCode.frameSizeError, "GOAWAY is too short")
     this.budgets.idleFrame()
     const last = readUint31(bytes, start)
-    this.events.goaway(last, readUint32(bytes, start + 4))
-    if (this.server) return
-    // What the server hasn't taken it never will: that is as good as refused (section 6.8).
+    const code = readUint32(bytes, start + 4)
+    if (this.server) return this.events.goaway(last, code)
     this.draining = true
     this.parted = true
+    this.events.goaway(last, code)
+    // What the server hasn't taken it never will: that is as good as refused (section 6.8).
     for (const stream of this.all()) {
       if (stream.id <= last) continue
       this.close(stream)
@@ -578,6 +585,7 @@ export class Connection<T> implements FrameSink {
   }
 
   private fail(error: ConnectionError): void {
+    if (this.ended) return
     this.sender.goaway(this.ids.lastOfPeer, error.code)
     this.ended = true
     // Before its streams end: who has them wants to know why.

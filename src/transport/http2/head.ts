@@ -69,6 +69,12 @@ const fieldProblem = ({ name, value }: Field): string | undefined =>
 
 const isPseudo = (field: Field): boolean => field.name.charCodeAt(0) === 0x3a
 
+/** Whether the content-length of the response to a request is the length of its body (RFC 9110, section 8.6). */
+export const isMeasured = (request: ReadonlyArray<Field>): boolean => {
+  const method = request.find(({ name }) => name === ":method")?.value
+  return method !== "HEAD" && method !== "CONNECT"
+}
+
 const digits = /^\d{1,15}$/
 
 /** The content length among fields: -1 for none, `undefined` for a bad one. */
@@ -128,8 +134,12 @@ const requestHead = (all: ReadonlyArray<Field>): RequestHead | Malformed => {
     else return new Malformed("a pseudo field is unknown or there twice")
     if (badValue.test(value)) return new Malformed("a pseudo field has a character that is not allowed")
   }
-  // A CONNECT request has neither scheme nor path (section 8.5); whether to serve one is not for here to decide.
-  if (method === undefined || (method !== "CONNECT" && (scheme === undefined || path === undefined || path === ""))) {
+  // A CONNECT request has an authority and no more (section 8.5); whether to serve one is not for here to decide.
+  if (method === "CONNECT") {
+    if (authority === undefined || scheme !== undefined || path !== undefined) {
+      return new Malformed("CONNECT has other pseudo fields than an authority")
+    }
+  } else if (method === undefined || scheme === undefined || path === undefined || path === "") {
     return new Malformed("a pseudo field is missing")
   }
   const fields = regularFields(all, at)

@@ -16,6 +16,7 @@ import {
   type Frame,
   fields,
   frames,
+  goaway,
   headers,
   hello,
   ping,
@@ -340,6 +341,93 @@ describe("a client", () => {
     })
   }
 
+  /** A client with one call under way, and what it hears of it. */
+  const asking = (method: string) => {
+    const log: Array<string> = []
+    const client: Connection<number> = new Connection<number>(
+      eventsOf<number>({
+        head: (_, head) => log.push(`head ${"status" in head ? head.status : ""}`),
+        end: () => log.push("end"),
+        reset: (_, code) => log.push(`reset ${code}`),
+        failed: ({ code }) => log.push(`failed ${code}`),
+      }),
+      { role: "client" },
+    )
+    client.receive(settings())
+    const stream = client.open([...fields({ ":method": method }), ...requestFields.slice(1)], 0)
+    assert.ok(stream)
+    client.sendEnd(stream)
+    return { client, stream, log }
+  }
+  const answer = (status: string, length: string) => block(fields({ ":status": status, "content-length": length }))
+
+  for (const [what, method, status, given, fits] of [
+    ["all of it", "POST", "200", 5, true],
+    ["less", "POST", "200", 4, false],
+    ["more", "POST", "200", 6, false],
+    ["nothing", "POST", "200", 0, false],
+    ["nothing, as an answer to HEAD", "HEAD", "200", 0, true],
+    ["nothing, since nothing has changed", "GET", "304", 0, true],
+    ["what CONNECT has opened", "CONNECT", "200", 100, true],
+  ] as const) {
+    test(`${fits ? "takes" : "resets"} a response that says it has five bytes, and has ${what}`, () => {
+      const body = [headers(1, false, answer(status, "5")), data(1, Buffer.alloc(given), true)]
+      const head = [headers(1, true, answer(status, "5"))]
+      for (const parts of given === 0 ? [body, head] : [body]) {
+        const { client, log } = asking(method)
+        client.receive(Buffer.concat(parts))
+        assert.equal(log.at(-1), fits ? "end" : `reset ${errorCode.protocolError}`)
+        assert.equal(client.openStreams, 0)
+        assert.equal(client.over, false)
+      }
+    })
+  }
+
+  test("is told by no server that it may push to it", () => {
+    for (const [first, later, wrong] of [
+      [settings([2, 1]), [], true],
+      [settings([2, 0]), [settings([2, 1])], true],
+      [settings([2, 0]), [settings([2, 0]), settings([1, 0])], false],
+      [settings(), [settings([2, 1])], true],
+    ] as const) {
+      const failures: Array<number> = []
+      const client = new Connection<never>(eventsOf<never>({ failed: ({ code }) => failures.push(code) }), {
+        role: "client",
+      })
+      client.receive(Buffer.concat([first, ...later]))
+      assert.deepEqual(failures, wrong ? [errorCode.protocolError] : [])
+    }
+  })
+
+  test("opens no stream once the server takes no more, also when it hears so", () => {
+    const opened: Array<Stream<number> | undefined> = []
+    const client: Connection<number> = new Connection<number>(
+      eventsOf<number>({ goaway: () => opened.push(client.open(requestFields, 0)) }),
+      { role: "client" },
+    )
+    client.receive(Buffer.concat([settings(), goaway(0x7fff_ffff)]))
+    opened.push(client.open(requestFields, 0))
+    assert.deepEqual(opened, [undefined, undefined])
+  })
+
+  test("reads nothing any more once it is abandoned, not even the rest of a chunk", () => {
+    const log: Array<string> = []
+    const client: Connection<number> = new Connection<number>(
+      eventsOf<number>({
+        head: () => client.abandon(),
+        data: () => log.push("data"),
+        end: () => log.push("end"),
+        failed: ({ message }) => log.push(message),
+      }),
+      { role: "client" },
+    )
+    client.receive(settings())
+    client.open(requestFields, 0)
+    const head = headers(1, false, block(fields({ ":status": "200" })))
+    client.receive(Buffer.concat([head, data(1, Buffer.from("a")), data(9, Buffer.from("b")), ping]))
+    assert.deepEqual(log, [])
+  })
+
   test("tells why it fails before its streams end", () => {
     const log: Array<string> = []
     const client: Connection<number> = new Connection<number>(
@@ -565,8 +653,8 @@ describe("a server's connection", () => {
   })
 
   test("bears what was under way on streams that it has cut short, however many", () => {
-    const server = victim({ maxConcurrentStreams: 1000, maxResets: 1 })
-    const ids = Array.from({ length: 1000 }, (_, i) => 2 * i + 1)
+    const server = victim({ maxConcurrentStreams: 6000, maxResets: 1 })
+    const ids = Array.from({ length: 6000 }, (_, i) => 2 * i + 1)
     for (const id of ids) server.send(headers(id))
     for (const id of ids) server.connection.reset(server.stream(id), errorCode.cancel)
     for (const id of ids) server.send(data(id, Buffer.of(1)))
@@ -589,21 +677,28 @@ describe("a server's connection", () => {
     assert.deepEqual(server.resets(1), [errorCode.noError])
   })
 
-  test("that drains lets a call end that was under way, and refuses those that come later", () => {
-    const server = types(headers(1))
-    server.connection.drain()
-    server.send(headers(3, true), data(1, Buffer.of(1), true), frame(frameType.ping, flag.ack, 0, Buffer.alloc(8)))
-    assert.deepEqual(server.resets(3), [errorCode.refusedStream])
-    assert.deepEqual(server.ended, [1])
-    const last = server.sent
-      .filter(({ type }) => type === frameType.goaway)
-      .map(({ payload }) => payload.readUInt32BE(0))
-    assert.deepEqual(last, [0x7fff_ffff, 3])
-  })
-
   const goaways = ({ sent }: Pick<Victim, "sent">) =>
     sent.filter(({ type }) => type === frameType.goaway).map(({ payload }) => payload.readUInt32BE(0))
-  const pong = ({ payload }: Frame) => frame(frameType.ping, flag.ack, 0, payload)
+  const pong = (payload: Uint8Array) => frame(frameType.ping, flag.ack, 0, payload)
+
+  test("that drains takes what was under way to it, and refuses what comes behind its last word", () => {
+    const server = types(headers(1))
+    server.connection.drain()
+    server.send(headers(3, true), data(1, Buffer.of(1), true), pong(Buffer.alloc(8)), headers(5, true))
+    assert.deepEqual([1, 3, 5].map(server.resets), [[], [], [errorCode.refusedStream]])
+    assert.deepEqual(server.ended, [3, 1])
+    assert.deepEqual(goaways(server), [0x7fff_ffff, 3])
+  })
+
+  test("never names a later stream as the last than it has before", () => {
+    const server = types(headers(1))
+    server.connection.part()
+    server.send(headers(3))
+    server.connection.drain()
+    server.send(data(9, Buffer.of(1)))
+    const last = goaways(server)
+    assert.ok(last.length >= 2 && last.every((id) => id === 1), `${last}`)
+  })
 
   test("that drains names its last stream when the PING of that is answered, and not an earlier one; and once", () => {
     const server = types(headers(1, true))
@@ -613,9 +708,9 @@ describe("a server's connection", () => {
     server.flush()
     const [before, after, ...more] = server.sent.filter(({ type }) => type === frameType.ping)
     assert.ok(before !== undefined && after !== undefined && more.length === 0)
-    server.send(pong(before))
+    server.send(pong(before.payload))
     assert.deepEqual(goaways(server), [0x7fff_ffff])
-    server.send(pong(after), pong(after))
+    server.send(pong(after.payload), pong(after.payload))
     assert.deepEqual(goaways(server), [0x7fff_ffff, 1])
   })
 
