@@ -360,7 +360,7 @@ export class Connection<T> implements FrameSink {
     if (stream.headed) return this.trailers(stream, fields, endStream)
     if (fields === undefined) {
       stream.headed = true
-      if (endStream) this.step(stream, event.receiveEnd)
+      if (endStream && this.server) this.step(stream, event.receiveEnd)
       this.events.headTooLong(stream)
     } else {
       const head = this.server ? parseRequestHead(fields) : parseResponseHead(fields)
@@ -374,12 +374,12 @@ export class Connection<T> implements FrameSink {
       // With status 304 it is the length that the body would have had.
       if (stream.measured && !("status" in head && head.status === 304)) stream.expected = head.contentLength
       if (endStream && stream.wrongLength) return this.fault(stream, errorCode.protocolError)
-      // Before the event, so that who answers at once finds the peer's side ended, and the stream closes in order.
-      if (endStream) this.step(stream, event.receiveEnd)
+      // Before the event, so that who answers at once finds the request ended, and the stream closes in order.
+      if (endStream && this.server) this.step(stream, event.receiveEnd)
       this.events.head(stream, head)
     }
-    // Not to who has cut it short meanwhile; but to a client whose stream this end has closed.
-    if (endStream && (!this.server || !stream.closed)) this.events.end(stream, noTrailers)
+    // Not to who has answered, or cut it short, meanwhile.
+    if (endStream && !stream.closed) this.remoteEnded(stream, noTrailers)
   }
 
   private trailers(stream: Stream<T>, fields: ReadonlyArray<Field> | undefined, endStream: boolean): void {
@@ -460,7 +460,6 @@ export class Connection<T> implements FrameSink {
     this.sender.configure(this.remote, smallestHeaderTableSize(bytes, start, end))
     this.sender.out.append(settingsAck)
     this.events.settings(this.remote)
-    this.wrote()
   }
 
   private onPing(flags: number, streamId: number, bytes: Uint8Array, start: number, end: number): void {
@@ -472,7 +471,6 @@ export class Connection<T> implements FrameSink {
       return this.events.pong()
     }
     this.sender.ping(bytes.subarray(start, end), true)
-    this.wrote()
   }
 
   private onGoaway(streamId: number, bytes: Uint8Array, start: number, end: number): void {
@@ -513,10 +511,6 @@ export class Connection<T> implements FrameSink {
     }
     // Of use only where something waits for it.
     if (this.sender.idle) this.budgets.idleFrame()
-    else {
-      this.sender.pump()
-      this.wrote()
-    }
   }
 
   // ---- What holds all that together
