@@ -240,7 +240,7 @@ export class Connection<T> implements FrameSink {
     // When it closed, the connection's window got back all that wasn't taken in.
     if (stream.closed) return
     stream.untaken -= length
-    this.takenPadding(stream, length)
+    this.takenByStream(stream, length)
   }
 
   /** Asks the peer to answer; `pong` says that it did. */
@@ -323,7 +323,7 @@ export class Connection<T> implements FrameSink {
     else {
       stream.untaken += length - padding
       stream.count(length - padding)
-      if (padding > 0) this.takenPadding(stream, padding)
+      if (padding > 0) this.takenByStream(stream, padding)
     }
   }
 
@@ -357,27 +357,28 @@ export class Connection<T> implements FrameSink {
     if (dependsOnItself) return this.fault(stream, errorCode.protocolError)
     if (next(stream.state, event.receiveHeaders) === illegal) return this.fault(stream, errorCode.streamClosed)
     this.step(stream, event.receiveHeaders)
-    if (stream.headed) return this.trailers(stream, fields, endStream)
-    if (fields === undefined) {
-      stream.headed = true
-      if (endStream && this.server) this.step(stream, event.receiveEnd)
-      this.events.headTooLong(stream)
-    } else {
-      const head = this.server ? parseRequestHead(fields) : parseResponseHead(fields)
-      if (head instanceof Malformed) return this.fault(stream, errorCode.protocolError)
-      const informational = "status" in head && head.status < 200
+    if (stream.headed) this.trailers(stream, fields, endStream)
+    else this.head(stream, fields, endStream)
+  }
+
+  private head(stream: Stream<T>, fields: ReadonlyArray<Field> | undefined, endStream: boolean): void {
+    const head = fields && (this.server ? parseRequestHead(fields) : parseResponseHead(fields))
+    if (head instanceof Malformed) return this.fault(stream, errorCode.protocolError)
+    if (head === undefined) stream.headed = true
+    else {
+      const status = "status" in head ? head.status : undefined
+      stream.headed = status === undefined || status >= 200
       // One says that the answer is still to come, and a thousand say no more.
-      if (informational) this.budgets.idleFrame()
-      else this.budgets.useful()
-      if (informational && endStream) return this.fault(stream, errorCode.protocolError)
-      stream.headed = !informational
+      if (stream.headed) this.budgets.useful()
+      else this.budgets.idleFrame()
       // With status 304 it is the length that the body would have had.
-      if (stream.measured && !("status" in head && head.status === 304)) stream.expected = head.contentLength
-      if (endStream && stream.wrongLength) return this.fault(stream, errorCode.protocolError)
-      // Before the event, so that who answers at once finds the request ended, and the stream closes in order.
-      if (endStream && this.server) this.step(stream, event.receiveEnd)
-      this.events.head(stream, head)
+      if (stream.measured && status !== 304) stream.expected = head.contentLength
+      if (endStream && (!stream.headed || stream.wrongLength)) return this.fault(stream, errorCode.protocolError)
     }
+    // Before the event, so that who answers at once finds the request ended, and the stream closes in order.
+    if (endStream && this.server) this.step(stream, event.receiveEnd)
+    if (head === undefined) this.events.headTooLong(stream)
+    else this.events.head(stream, head)
     // Not to who has answered, or cut it short, meanwhile.
     if (endStream && !stream.closed) this.remoteEnded(stream, noTrailers)
   }
@@ -558,7 +559,7 @@ export class Connection<T> implements FrameSink {
     this.events.reset(stream, code)
   }
 
-  private takenPadding(stream: Stream<T>, length: number): void {
+  private takenByStream(stream: Stream<T>, length: number): void {
     const increment = stream.receive.take(length)
     if (increment > 0 && !stream.closed && next(stream.state, event.receiveEnd) !== illegal) {
       this.sender.windowUpdate(stream.id, increment)

@@ -34,8 +34,8 @@ export class Malformed {
   }
 }
 
-// Fields that speak of the connection itself, which HTTP/2 says in frames (section 8.2.2).
-const connectionSpecific: ReadonlySet<string> = new Set([
+/** Fields that speak of the connection itself, which HTTP/2 says in frames: none may be in a message (section 8.2.2). */
+export const connectionSpecific: ReadonlySet<string> = new Set([
   "connection",
   "keep-alive",
   "proxy-connection",
