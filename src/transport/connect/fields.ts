@@ -1,6 +1,7 @@
 /**
  * The `Headers` of Connect-ES and the fields of HTTP/2, both ways.
  */
+import { connectionSpecific } from "../http2/head.ts"
 import type { Field } from "../http2/hpack.ts"
 
 /**
@@ -18,11 +19,12 @@ export const fieldsToHeaders = (fields: ReadonlyArray<Field>, headers = new Head
 
 /**
  * The fields of headers. `Headers` joins the values of a repeated key. Bytes are told apart again, for base64 has no comma
- * and gRPC C-core takes no list of it; text stays joined, for it may.
+ * and gRPC C-core takes no list of it; text stays joined, for it may. What speaks of HTTP/1.1's connection is left out.
  */
 export const headersToFields = (headers: Headers | undefined): ReadonlyArray<Field> => {
   const fields: Array<Field> = []
   headers?.forEach((value, name) => {
+    if (connectionSpecific.has(name)) return
     if (name.endsWith("-bin")) for (const part of value.split(",")) fields.push({ name, value: part.trim() })
     else fields.push({ name, value })
   })

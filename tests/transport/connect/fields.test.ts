@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { describe, test } from "node:test"
-import { fieldsToHeaders } from "../../../src/transport/connect/fields.ts"
+import { fieldsToHeaders, headersToFields } from "../../../src/transport/connect/fields.ts"
 import type { Field } from "../../../src/transport/http2/hpack.ts"
 
 const list = (...pairs: ReadonlyArray<readonly [string, string]>): ReadonlyArray<Field> =>
@@ -14,5 +14,12 @@ describe("headers made of fields", () => {
 
   test("have the values of a repeated key in their order", () => {
     assert.equal(fieldsToHeaders(list(["x", "1"], ["y", "2"], ["x", "3"])).get("x"), "1, 3")
+  })
+})
+
+describe("fields made of headers", () => {
+  test("say nothing of the connection, which HTTP/2 takes for malformed", () => {
+    const headers = new Headers({ a: "1", connection: "close", "keep-alive": "timeout=5", upgrade: "h2c", b: "2" })
+    assert.deepEqual(headersToFields(headers), list(["a", "1"], ["b", "2"]))
   })
 })
