@@ -387,11 +387,11 @@ for (const protocol of protocols) {
         yield* Deferred.await(begun)
         const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
         yield* Effect.yieldNow
-        const refused = yield* Effect.flip(client.calc({ n: 1 }))
-        assert.equal(refused.code, "unavailable")
         yield* Deferred.succeed(go, undefined)
         assert.equal((yield* Fiber.join(running)).value, 42)
         yield* Fiber.join(closing)
+        const refused = yield* Effect.flip(client.calc({ n: 1 }))
+        assert.equal(refused.code, "unavailable")
         yield* start(pi, { port: server.port })
         assert.equal((yield* Effect.eventually(client.calc({ n: 999 }))).value, piClosedForm(999))
       }))

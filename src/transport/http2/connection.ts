@@ -20,7 +20,7 @@ import {
   readUint32,
 } from "./frames.ts"
 import { greeting } from "./greeting.ts"
-import { Malformed, parseRequestHead, parseResponseHead, parseTrailers } from "./head.ts"
+import { isMeasured, Malformed, parseRequestHead, parseResponseHead, parseTrailers } from "./head.ts"
 import { HeaderBlock, priorityLength } from "./headerBlock.ts"
 import type { Field } from "./hpack.ts"
 import { Decoder } from "./hpackDecoder.ts"
@@ -76,7 +76,7 @@ export class Connection<T> implements FrameSink {
   private readonly ids: StreamIds
   private readonly streams = new Map<number, Stream<T>>()
   private readonly receiveWindow: ReceiveWindow
-  private remote: Settings = defaultSettings
+  private remote: Settings
   private settingsReceived = false
   // The stream of the DATA frame that is being read; undefined if nobody wants it.
   private dataStream: Stream<T> | undefined
@@ -90,6 +90,8 @@ export class Connection<T> implements FrameSink {
   constructor(events: Events<T>, { role, limits = defaultLimits, now = monotonic }: ConnectionOptions) {
     this.server = role === "server"
     this.events = events
+    // To a server the peer may push nothing whatever it says, so it is no news that it may not (section 6.5.2).
+    this.remote = this.server ? defaultSettings : { ...defaultSettings, enablePush: false }
     this.limits = limits
     this.budgets = new Budgets(role, limits, now)
     this.ids = new StreamIds(role)
@@ -194,6 +196,7 @@ export class Connection<T> implements FrameSink {
     if (this.ended || this.draining || this.full || this.ids.exhausted || this.congested) return undefined
     const stream = this.createStream(this.ids.open())
     stream.context = context
+    stream.measured = isMeasured(fields)
     this.sendHeaders(stream, fields, false)
     return stream
   }
@@ -248,7 +251,7 @@ export class Connection<T> implements FrameSink {
     // When it closed, the connection's window got back all that wasn't taken in.
     if (stream.closed) return
     stream.untaken -= length
-    this.takenPadding(stream, length)
+    this.takenByStream(stream, length)
   }
 
   /** Asks the peer to answer; `pong` says that it did. */
@@ -258,8 +261,8 @@ export class Connection<T> implements FrameSink {
   }
 
   /**
-   * Takes no more streams, and tells the peer so: first that it shall open none, then, when it must have heard that, which
-   * was the last one taken (section 6.8). One that was under way is refused, which says that it may be tried elsewhere.
+   * Lets the peer open no more streams: tells it so first, and then, when it must have heard that, which was the last one
+   * taken (section 6.8). Until then one that was under way is taken too.
    */
   drain(): void {
     if (this.draining) return
@@ -269,7 +272,7 @@ export class Connection<T> implements FrameSink {
     this.wrote()
   }
 
-  /** Ends the wait of `drain` for a peer that doesn't answer, and tells it which stream was the last. */
+  /** Takes no more streams, and tells the peer which was the last: where `drain` ends, also for who doesn't answer it. */
   part(): void {
     if (this.parted || this.ended) return
     this.parted = true
@@ -280,6 +283,8 @@ export class Connection<T> implements FrameSink {
   // ---- Frames in, from the reader and for it alone
 
   frame(type: number, flags: number, streamId: number, bytes: Uint8Array, start: number, end: number): void {
+    // By its user, in an event of an earlier frame of the same chunk.
+    if (this.ended) return
     if (!this.settingsReceived && (type !== frameType.settings || (flags & flag.ack) !== 0)) {
       throw new ConnectionError(errorCode.protocolError, "the first frame is not SETTINGS")
     }
@@ -312,6 +317,7 @@ export class Connection<T> implements FrameSink {
   }
 
   dataBegin(streamId: number, length: number, padding: number): void {
+    if (this.ended) return
     if (!this.settingsReceived) throw new ConnectionError(errorCode.protocolError, "the first frame is not SETTINGS")
     if (this.block.open) throw new ConnectionError(errorCode.protocolError, "a header block is interrupted")
     if (!this.receiveWindow.receive(length)) {
@@ -328,7 +334,7 @@ export class Connection<T> implements FrameSink {
     else {
       stream.untaken += length - padding
       stream.count(length - padding)
-      if (padding > 0) this.takenPadding(stream, padding)
+      if (padding > 0) this.takenByStream(stream, padding)
     }
   }
 
@@ -362,29 +368,30 @@ export class Connection<T> implements FrameSink {
     if (dependsOnItself) return this.fault(stream, errorCode.protocolError)
     if (next(stream.state, event.receiveHeaders) === illegal) return this.fault(stream, errorCode.streamClosed)
     this.step(stream, event.receiveHeaders)
-    if (stream.headed) return this.trailers(stream, fields, endStream)
-    if (fields === undefined) {
-      stream.headed = true
-      if (endStream) this.step(stream, event.receiveEnd)
-      this.events.headTooLong(stream)
-    } else {
-      const head = this.server ? parseRequestHead(fields) : parseResponseHead(fields)
-      if (head instanceof Malformed) return this.fault(stream, errorCode.protocolError)
-      const informational = "status" in head && head.status < 200
+    if (stream.headed) this.trailers(stream, fields, endStream)
+    else this.head(stream, fields, endStream)
+  }
+
+  private head(stream: Stream<T>, fields: ReadonlyArray<Field> | undefined, endStream: boolean): void {
+    const head = fields && (this.server ? parseRequestHead(fields) : parseResponseHead(fields))
+    if (head instanceof Malformed) return this.fault(stream, errorCode.protocolError)
+    if (head === undefined) stream.headed = true
+    else {
+      const status = "status" in head ? head.status : undefined
+      stream.headed = status === undefined || status >= 200
       // One says that the answer is still to come, and a thousand say no more.
-      if (informational) this.budgets.idleFrame()
-      else this.budgets.useful()
-      if (informational && endStream) return this.fault(stream, errorCode.protocolError)
-      stream.headed = !informational
-      // A response may have a length and no body: to a HEAD request, or with status 304. Only requests are held to it.
-      if (this.server) stream.expected = head.contentLength
-      if (endStream && stream.wrongLength) return this.fault(stream, errorCode.protocolError)
-      // Before the event, so that who answers at once finds the peer's side ended, and the stream closes in order.
-      if (endStream) this.step(stream, event.receiveEnd)
-      this.events.head(stream, head)
+      if (stream.headed) this.budgets.useful()
+      else this.budgets.idleFrame()
+      // With status 304 it is the length that the body would have had.
+      if (stream.measured && status !== 304) stream.expected = head.contentLength
+      if (endStream && (!stream.headed || stream.wrongLength)) return this.fault(stream, errorCode.protocolError)
     }
-    // Not to who has cut it short meanwhile; but to a client whose stream this end has closed.
-    if (endStream && (!this.server || !stream.closed)) this.events.end(stream, noTrailers)
+    // Before the event, so that who answers at once finds the request ended, and the stream closes in order.
+    if (endStream && this.server) this.step(stream, event.receiveEnd)
+    if (head === undefined) this.events.headTooLong(stream)
+    else this.events.head(stream, head)
+    // Not to who has answered, or cut it short, meanwhile.
+    if (endStream && !stream.closed) this.remoteEnded(stream, noTrailers)
   }
 
   private trailers(stream: Stream<T>, fields: ReadonlyArray<Field> | undefined, endStream: boolean): void {
@@ -402,7 +409,7 @@ export class Connection<T> implements FrameSink {
     if (!this.server) throw new ConnectionError(errorCode.protocolError, "a server opens no streams")
     this.ids.lastOfPeer = streamId
     // A peer that waits for no answers could have any number of them made of what the socket has read at once.
-    if (this.draining || this.congested || this.streams.size >= this.limits.maxConcurrentStreams) {
+    if (this.parted || this.congested || this.streams.size >= this.limits.maxConcurrentStreams) {
       this.budgets.reset()
       this.sender.rstStream(streamId, errorCode.refusedStream)
       this.ids.remember(streamId)
@@ -416,7 +423,7 @@ export class Connection<T> implements FrameSink {
     const stream = this.streams.get(streamId)
     if (stream !== undefined) return stream
     if (this.ids.isIdle(streamId)) throw new ConnectionError(errorCode.protocolError, `${what} is on an idle stream`)
-    if (this.ids.wasReset(streamId)) return undefined
+    if (this.ids.mayBeReset(streamId)) return undefined
     throw new ConnectionError(errorCode.streamClosed, `${what} is on a closed stream`)
   }
 
@@ -454,7 +461,7 @@ export class Connection<T> implements FrameSink {
     this.settingsReceived = true
     const before = this.remote
     this.remote = readSettings(bytes, start, end, before)
-    if (!this.server && this.remote.enablePush && !before.enablePush) {
+    if (!this.server && this.remote.enablePush) {
       throw new ConnectionError(errorCode.protocolError, "a server can't be pushed to")
     }
     const opened = this.remote.initialWindowSize - before.initialWindowSize
@@ -466,7 +473,6 @@ export class Connection<T> implements FrameSink {
     this.sender.configure(this.remote, smallestHeaderTableSize(bytes, start, end))
     this.sender.out.append(settingsAck)
     this.events.settings(this.remote)
-    this.wrote()
   }
 
   private onPing(flags: number, streamId: number, bytes: Uint8Array, start: number, end: number): void {
@@ -478,7 +484,6 @@ export class Connection<T> implements FrameSink {
       return this.events.pong()
     }
     this.sender.ping(bytes.subarray(start, end), true)
-    this.wrote()
   }
 
   private onGoaway(streamId: number, bytes: Uint8Array, start: number, end: number): void {
@@ -486,11 +491,12 @@ export class Connection<T> implements FrameSink {
     if (end - start < 8) throw new ConnectionError(errorCode.frameSizeError, "GOAWAY is too short")
     this.budgets.idleFrame()
     const last = readUint31(bytes, start)
-    this.events.goaway(last, readUint32(bytes, start + 4))
-    if (this.server) return
-    // What the server hasn't taken it never will: that is as good as refused (section 6.8).
+    const code = readUint32(bytes, start + 4)
+    if (this.server) return this.events.goaway(last, code)
     this.draining = true
     this.parted = true
+    this.events.goaway(last, code)
+    // What the server hasn't taken it never will: that is as good as refused (section 6.8).
     for (const stream of this.all()) {
       if (stream.id <= last) continue
       this.close(stream)
@@ -518,10 +524,6 @@ export class Connection<T> implements FrameSink {
     }
     // Of use only where something waits for it.
     if (this.sender.idle) this.budgets.idleFrame()
-    else {
-      this.sender.pump()
-      this.wrote()
-    }
   }
 
   // ---- What holds all that together
@@ -569,7 +571,7 @@ export class Connection<T> implements FrameSink {
     this.events.reset(stream, code)
   }
 
-  private takenPadding(stream: Stream<T>, length: number): void {
+  private takenByStream(stream: Stream<T>, length: number): void {
     const increment = stream.receive.take(length)
     if (increment > 0 && !stream.closed && next(stream.state, event.receiveEnd) !== illegal) {
       this.sender.windowUpdate(stream.id, increment)
@@ -590,6 +592,7 @@ export class Connection<T> implements FrameSink {
   }
 
   private fail(error: ConnectionError): void {
+    if (this.ended) return
     this.sender.goaway(this.ids.lastOfPeer, error.code)
     this.ended = true
     // Before its streams end: who has them wants to know why.

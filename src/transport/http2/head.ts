@@ -34,8 +34,8 @@ export class Malformed {
   }
 }
 
-// Fields that speak of the connection itself, which HTTP/2 says in frames (section 8.2.2).
-const connectionSpecific: ReadonlySet<string> = new Set([
+/** Fields that speak of the connection itself, which HTTP/2 says in frames: none may be in a message (section 8.2.2). */
+export const connectionSpecific: ReadonlySet<string> = new Set([
   "connection",
   "keep-alive",
   "proxy-connection",
@@ -69,6 +69,12 @@ const fieldProblem = ({ name, value }: Field): string | undefined =>
   (name === "te" && value !== "trailers" ? "te is something else than trailers" : undefined)
 
 const isPseudo = (field: Field): boolean => field.name.charCodeAt(0) === 0x3a
+
+/** Whether the content-length of the response to a request is the length of its body (RFC 9110, section 8.6). */
+export const isMeasured = (request: ReadonlyArray<Field>): boolean => {
+  const method = request.find(({ name }) => name === ":method")?.value
+  return method !== "HEAD" && method !== "CONNECT"
+}
 
 const digits = /^\d{1,15}$/
 
@@ -129,8 +135,12 @@ const requestHead = (all: ReadonlyArray<Field>): RequestHead | Malformed => {
     else return new Malformed("a pseudo field is unknown or there twice")
     if (badValue.test(value)) return new Malformed("a pseudo field has a character that is not allowed")
   }
-  // A CONNECT request has neither scheme nor path (section 8.5); whether to serve one is not for here to decide.
-  if (method === undefined || (method !== "CONNECT" && (scheme === undefined || path === undefined || path === ""))) {
+  // A CONNECT request has an authority and no more (section 8.5); whether to serve one is not for here to decide.
+  if (method === "CONNECT") {
+    if (authority === undefined || scheme !== undefined || path !== undefined) {
+      return new Malformed("CONNECT has other pseudo fields than an authority")
+    }
+  } else if (method === undefined || scheme === undefined || path === undefined || path === "") {
     return new Malformed("a pseudo field is missing")
   }
   const fields = regularFields(all, at)

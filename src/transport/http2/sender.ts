@@ -2,9 +2,17 @@
  * The sender: a connection's half that writes. It frames what streams have to say as far as the windows and the socket
  * allow, and keeps the rest with its stream until they open again.
  *
- * Source: RFC 9113, sections 4.3, 5.2 and 6.9.
+ * Source: RFC 9113, sections 4.3, 5.2, 6.8 and 6.9.
  */
-import { type ErrorCode, flag, frameHeaderLength, frameType, writeFrameHeader, writeUint32 } from "./frames.ts"
+import {
+  type ErrorCode,
+  flag,
+  frameHeaderLength,
+  frameType,
+  maxInt31,
+  writeFrameHeader,
+  writeUint32,
+} from "./frames.ts"
 import type { Field } from "./hpack.ts"
 import { Encoder } from "./hpackEncoder.ts"
 import { Output } from "./output.ts"
@@ -22,6 +30,7 @@ export class Sender<T> {
   writable = true
   private readonly maxOutput: number
   private maxFrameSize = defaultSettings.maxFrameSize
+  private lastStreamId = maxInt31
   // Streams with something pending, in the order in which they get their turn.
   private readonly waiting = new Set<Stream<T>>()
   private readonly drained: (stream: Stream<T>) => void
@@ -187,8 +196,10 @@ export class Sender<T> {
     this.words(frameType.rstStream, streamId, code)
   }
 
+  /** The last stream may be another each time, but never a later one (section 6.8). */
   goaway(lastStreamId: number, code: ErrorCode): void {
-    this.words(frameType.goaway, 0, lastStreamId, code)
+    this.lastStreamId = Math.min(this.lastStreamId, lastStreamId)
+    this.words(frameType.goaway, 0, this.lastStreamId, code)
   }
 
   /** A PING with a payload of eight bytes, or the answer to one. */

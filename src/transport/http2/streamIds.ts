@@ -15,6 +15,8 @@ export class StreamIds {
   private nextOwn: number
   // In the order in which they were reset.
   private lately: Set<number> | undefined
+  // The highest one that was too many to be among them; any below it may have been too.
+  private forgotten = 0
 
   constructor(role: "server" | "client") {
     this.nextOwn = role === "server" ? 2 : 1
@@ -48,12 +50,14 @@ export class StreamIds {
     this.lately.add(id)
     if (this.lately.size <= maxRemembered) return
     const [oldest] = this.lately
-    if (oldest !== undefined) this.lately.delete(oldest)
+    if (oldest === undefined) return
+    this.lately.delete(oldest)
+    this.forgotten = Math.max(this.forgotten, oldest)
   }
 
-  /** True if this end has reset a stream lately. */
-  wasReset(id: number): boolean {
-    return this.lately?.has(id) === true
+  /** True if this end has reset a stream lately, or may have done so before it reset thousands of others. */
+  mayBeReset(id: number): boolean {
+    return id <= this.forgotten || this.lately?.has(id) === true
   }
 
   private isPeers(id: number): boolean {

@@ -96,6 +96,9 @@ describe("a request", () => {
     ["a negative content-length", ...request, ["content-length", "-1"]],
     ["an empty content-length", ...request, ["content-length", ""]],
     ["a content-length that no number can hold", ...request, ["content-length", "9".repeat(40)]],
+    ["a path for CONNECT", [":method", "CONNECT"], authority, path],
+    ["a scheme for CONNECT", [":method", "CONNECT"], authority, scheme],
+    ["nowhere to CONNECT to", [":method", "CONNECT"]],
     ["two content-lengths", ...request, ["content-length", "1"], ["content-length", "2"]],
   ] as ReadonlyArray<readonly [string, ...ReadonlyArray<readonly [string, string]>]>) {
     test(`is malformed with ${what}`, () => malformed(parseRequestHead(list(...fields))))

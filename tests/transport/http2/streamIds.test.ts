@@ -37,15 +37,13 @@ describe("stream ids", () => {
     assert.ok(ids.exhausted)
   })
 
-  test("of streams that were reset are remembered, the latest 4096 of them", () => {
+  test("of streams that were reset are remembered; of those before the latest 4096 only how far they went", () => {
     const ids = new StreamIds("server")
-    assert.ok(!ids.wasReset(1))
-    for (let i = 0; i < 4096; i++) ids.remember(2 * i + 1)
-    assert.ok(ids.wasReset(1) && ids.wasReset(8191))
-    ids.remember(8193)
-    assert.deepEqual(
-      [1, 3, 8193].map((id) => ids.wasReset(id)),
-      [false, true, true],
-    )
+    assert.ok(!ids.mayBeReset(1))
+    for (let i = 1; i <= 4096; i++) ids.remember(4 * i + 1)
+    const were = (...all: ReadonlyArray<number>) => all.map((id) => ids.mayBeReset(id))
+    assert.deepEqual(were(3, 5, 7, 9, 16_385), [false, true, false, true, true])
+    ids.remember(16_389)
+    assert.deepEqual(were(3, 5, 7, 9, 11, 16_385, 16_389, 16_391), [true, true, false, true, false, true, true, false])
   })
 })

@@ -74,6 +74,8 @@ export const rstStream = (streamId: number, code: number = errorCode.cancel): Bu
   frame(frameType.rstStream, 0, streamId, uint32(code))
 export const windowUpdate = (streamId: number, increment: number): Buffer =>
   frame(frameType.windowUpdate, 0, streamId, uint32(increment))
+export const goaway = (last: number, code: number = errorCode.noError): Buffer =>
+  frame(frameType.goaway, 0, 0, uint32(last, code))
 export const ping: Buffer = frame(frameType.ping, 0, 0, Buffer.alloc(8))
 
 const ignore = () => {}

@@ -2,9 +2,12 @@ import assert from "node:assert/strict"
 import * as net from "node:net"
 import { describe } from "node:test"
 import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
+import { errorCode, frameType } from "../../../src/transport/http2/frames.ts"
 import { type Handlers, ListenError, type ListenOptions, listen } from "../../../src/transport/net/listen.ts"
 import { test } from "../../effect.ts"
+import { headers } from "../http2/support.ts"
 import { http1, http2Requests, http2Session, ownScope, request1, request2, requests2, wire } from "../support.ts"
+import { isPing, ofType, peer, pong } from "./support.ts"
 
 /** What answers a request, given the version of HTTP that it came in. */
 type Answering = (version: string) => Promise<string | Buffer>
@@ -235,20 +238,22 @@ describe("closing", () => {
       }))
   }
 
-  test("refuses requests on the connections that are still open, so that they may be tried elsewhere", () =>
+  test("takes the requests that were under way, and refuses those behind its last word, to be tried elsewhere", () =>
     Effect.gen(function* () {
       const scope = yield* ownScope
       const { arrived, answer, handle } = yield* held
       const address = yield* Scope.provide(open(handle, { grace: "1 hour" }), scope)
-      const session = requests2(yield* http2Session(address))
-      const running = yield* Effect.forkChild(session({}))
+      const { send, frame, closed } = yield* peer(address, false)
+      yield* send(headers(1, true))
       yield* arrived
       const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
-      yield* Effect.yieldNow
-      const late = yield* Effect.flip(session({}))
-      assert.match(late.message, /REFUSED_STREAM|GOAWAY/)
+      const asked = yield* frame(isPing)
+      yield* send(headers(3, true), pong(asked), headers(5, true))
+      const refusal = yield* frame(ofType(frameType.rstStream, 5))
+      assert.equal(refusal.payload.readUInt32BE(0), errorCode.refusedStream)
       yield* answer("late")
-      assert.equal(`${(yield* Fiber.join(running)).body}`, "late")
+      const all = yield* closed
+      for (const id of [1, 3]) assert.equal(`${all.find(ofType(frameType.data, id))?.payload}`, "late")
       yield* Fiber.join(closing)
     }))
 
