@@ -99,6 +99,10 @@ export class ClientSession implements Carrier, Wakeable {
         ),
       role: "client",
       linger: times.keepalive.timeout,
+      died: (cause) =>
+        this.cut(
+          new RpcError({ code: "internal", message: "the connection was closed by a defect of the client", cause }),
+        ),
       flushed: () => {
         this.rest()
         // Streams may have been cut short here, which makes room too.

@@ -5,7 +5,7 @@
 import * as http from "node:http"
 import * as net from "node:net"
 import * as tls from "node:tls"
-import { Data, Deferred, type Duration, Effect, type Scope } from "effect"
+import { Cause, Data, Deferred, type Duration, Effect, type Scope } from "effect"
 import type { Peer } from "../../core/rpc/call.ts"
 import type { ServerConnection, ServerStream } from "../http2/handler.ts"
 import type { RequestHead } from "../http2/head.ts"
@@ -114,6 +114,10 @@ export const listen = Effect.fnUntraced(function* (
   const closed = yield* Deferred.make<void>()
   let draining = false
 
+  const context = yield* Effect.context<never>()
+  const died = (defect: unknown) => {
+    Effect.runForkWith(context)(Effect.logError("a connection was closed by a defect", Cause.die(defect)))
+  }
   const times = sessionTimes(options)
   const allLimits = limitsOf(limits)
   const http1 = http1Carriers(handlers.http1, times.preface, () => draining)
@@ -143,6 +147,7 @@ export const listen = Effect.fnUntraced(function* (
       (connection, stream, head) => handlers.http2(connection, stream, head, peer),
       times,
       allLimits,
+      died,
     )
     sockets.set(socket, opened)
     opened.receive(first)

@@ -25,6 +25,8 @@ export interface PumpOptions<T> {
   readonly role: "server" | "client"
   /** How long the peer may take for the last bytes, and to close its side, before it is cut off: in milliseconds. */
   readonly linger: number
+  /** Something was thrown here that speaks of no fault of the peer's: a defect. This connection has to end, and no other. */
+  readonly died: (defect: unknown) => void
   /** What was to be done in this turn is done, and what there was to send is sent as far as it goes. */
   readonly flushed?: () => void
 }
@@ -46,6 +48,7 @@ export class Pump<T> {
   private readonly socket: net.Socket
   private readonly role: "server" | "client"
   private readonly linger: number
+  private readonly died: (defect: unknown) => void
   private readonly flushed: (() => void) | undefined
   private scheduled = false
   private writable = true
@@ -53,10 +56,11 @@ export class Pump<T> {
   private cut: NodeJS.Timeout | undefined
   private quiet: NodeJS.Timeout | undefined
 
-  constructor({ socket, connection, role, linger, flushed }: PumpOptions<T>) {
+  constructor({ socket, connection, role, linger, died, flushed }: PumpOptions<T>) {
     this.socket = socket
     this.role = role
     this.linger = linger
+    this.died = died
     this.flushed = flushed
     this.connection = connection(() => this.schedule())
     socket.on("data", (chunk: Buffer) => this.receive(chunk))
@@ -64,7 +68,11 @@ export class Pump<T> {
     socket.once("close", () => {
       clearTimeout(this.cut)
       clearTimeout(this.quiet)
-      this.connection.abandon()
+      try {
+        this.connection.abandon()
+      } catch (defect) {
+        this.died(defect)
+      }
     })
   }
 
@@ -80,15 +88,27 @@ export class Pump<T> {
       return
     }
     this.heardAt = performance.now()
-    this.connection.receive(chunk)
+    try {
+      this.connection.receive(chunk)
+    } catch (defect) {
+      return this.died(defect)
+    }
     this.flush()
   }
 
   /** Sends what there is to send as far as the socket takes it, and closes the socket once the connection is done. */
   flush(): void {
-    const { connection, socket } = this
     this.scheduled = false
     if (this.ending) return
+    try {
+      this.send()
+    } catch (defect) {
+      this.died(defect)
+    }
+  }
+
+  private send(): void {
+    const { connection, socket } = this
     // What the socket doesn't take stays where it is counted; the last words are the socket's in any case.
     while (this.writable || connection.over) {
       const bytes = connection.take()

@@ -56,7 +56,14 @@ export class Session implements Wakeable {
   // When a drain no longer waits for the peer.
   private partingAt = Number.POSITIVE_INFINITY
 
-  constructor(socket: net.Socket, accept: Accept, times: SessionTimes, limits: Limits) {
+  /** `died` is told of what was thrown where nothing should be, once for each time. */
+  constructor(
+    socket: net.Socket,
+    accept: Accept,
+    times: SessionTimes,
+    limits: Limits,
+    died: (defect: unknown) => void,
+  ) {
     const now = performance.now()
     this.socket = socket
     this.prefaceBy = now + times.preface
@@ -71,6 +78,10 @@ export class Session implements Wakeable {
       connection: (output) => serverConnection(begin, { output, failed: ignore }, limits),
       role: "server",
       linger: times.keepalive.timeout,
+      died: (defect) => {
+        died(defect)
+        socket.destroy()
+      },
       flushed: () => this.rest(),
     })
     socket.on("close", () => this.alarm.clear())

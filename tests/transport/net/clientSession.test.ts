@@ -5,7 +5,7 @@ import assert from "node:assert/strict"
 import { Buffer } from "node:buffer"
 import { describe } from "node:test"
 import { create, toBinary } from "@bufbuild/protobuf"
-import { Effect, Fiber, Result, Stream } from "effect"
+import { Deferred, Effect, Fiber, Result, Stream } from "effect"
 import * as Backoff from "../../../src/core/rpc/backoff.ts"
 import { fromConnector } from "../../../src/core/rpc/channel.ts"
 import * as Client from "../../../src/transport/client.ts"
@@ -236,3 +236,33 @@ describe("a connection whose stream identifiers are used up", () => {
       yield* peer.gone
     }))
 })
+
+test("what is thrown on a client's connection closes it, and ends what runs there with the reason", () =>
+  Effect.gen(function* () {
+    const server = yield* scripted()
+    const options = { times: clientTimes({}, "1 hour"), limits: limitsOf({}), timeout: "1 minute" } as const
+    const closed = yield* Deferred.make<void>()
+    const side = { room: () => {}, left: () => {}, closed: () => Deferred.doneUnsafe(closed, Effect.void) }
+    const target = Result.getOrThrow(parseAddress(server.url, {}))
+    const dialled = yield* Effect.forkChild(dialTarget(target, options, side))
+    const peer = yield* server.accept
+    const session = yield* Fiber.join(dialled)
+    const defect = new Error("thrown at the head")
+    let resets = 0
+    const idle = { data: () => {}, end: () => {}, reset: () => void resets++, drained: () => {} }
+    const throwing = {
+      ...idle,
+      head: () => {
+        throw defect
+      },
+    }
+    const fields = [":method", ":scheme", ":path", ":authority"].map((name) => ({ name, value: "POST" }))
+    session.connection.open(fields, throwing)
+    session.connection.open(fields, { ...idle, head: () => {} })
+    const { id } = yield* peer.request()
+    peer.say(answer(id, response(3)))
+    yield* Deferred.await(closed)
+    assert.deepEqual([session.lost?.code, session.lost?.cause], ["internal", defect])
+    assert.equal(resets, 2)
+    yield* peer.gone
+  }))

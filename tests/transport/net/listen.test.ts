@@ -1,12 +1,22 @@
 import assert from "node:assert/strict"
 import * as net from "node:net"
 import { describe } from "node:test"
-import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
+import { Deferred, Effect, Exit, Fiber, Queue, Scope } from "effect"
 import { errorCode, frameType } from "../../../src/transport/http2/frames.ts"
 import { type Handlers, ListenError, type ListenOptions, listen } from "../../../src/transport/net/listen.ts"
 import { test } from "../../effect.ts"
 import { headers } from "../http2/support.ts"
-import { http1, http2Requests, http2Session, ownScope, request1, request2, requests2, wire } from "../support.ts"
+import {
+  http1,
+  http2Requests,
+  http2Session,
+  ownScope,
+  request1,
+  request2,
+  requests2,
+  wire,
+  withLog,
+} from "../support.ts"
 import { isPing, ofType, peer, pong } from "./support.ts"
 
 /** What answers a request, given the version of HTTP that it came in. */
@@ -105,6 +115,38 @@ describe("one port", () => {
       }
       assert.equal((yield* ask).length, 2)
     }))
+
+  test("closes a connection over which something is thrown, logs it, and leaves all others alone", () =>
+    withLog((log) =>
+      Effect.gen(function* () {
+        const { http2, ...others } = handlersOf(tellVersion, () => {})
+        const happened = yield* Queue.unbounded<string>()
+        const throwing: Handlers["http2"] = (connection, stream, head, peer) => {
+          http2(connection, stream, head, peer)
+          const { context } = stream
+          if (context === undefined || head.path === "/") return
+          const thrown = () => {
+            Queue.offerUnsafe(happened, head.path)
+            throw new Error(`thrown at ${head.path}`)
+          }
+          stream.context = { ...context, [head.path.slice(1)]: thrown }
+        }
+        const address = yield* listen({ ...others, http2: throwing }, { port: 0 })
+        const other = yield* http2Requests(address)
+        for (const event of ["data", "end", "reset"]) {
+          const { send, closed, socket } = yield* wire(address)
+          yield* send(request2({ ":authority": "localhost", ":path": `/${event}` }, "x"))
+          if (event === "reset") socket.destroy()
+          yield* closed
+          assert.equal(yield* Queue.take(happened), `/${event}`)
+          assert.equal((yield* other({})).status, 200)
+        }
+        assert.deepEqual(
+          log.map((line) => /^a connection was closed by a defect .*(thrown at \/\w+)/s.exec(line)?.[1]),
+          ["thrown at /data", "thrown at /end", "thrown at /reset"],
+        )
+      }),
+    ))
 
   test("bears connections that say nothing, say half, or go away in the middle", () =>
     Effect.gen(function* () {

@@ -23,6 +23,9 @@ const head = fields({ ":method": "POST", ":scheme": "http", ":path": "/", ":auth
 const long = { name: "x-long", value: "~".repeat(12_000), sensitive: true }
 
 const ignore = () => {}
+const died = (defect: unknown) => {
+  throw defect
+}
 const idle: ResponseHandler = { head: ignore, data: ignore, end: ignore, reset: ignore, drained: ignore }
 
 /** Lets a server listen until the scope closes. */
@@ -85,7 +88,7 @@ describe("a client and a server that both have more to say than the wire takes",
         connection.sendHeaders(stream, [{ name: ":status", value: "200" }, long], true)
       }
       const limits = limitsOf({ maxConcurrentStreams: calls })
-      const options = { linger: 1000 }
+      const options = { linger: 1000, died }
       new Pump({
         ...options,
         socket: far,
@@ -179,6 +182,7 @@ describe("a server's connection that is over", () => {
           connection: (output) => serverConnection(() => {}, { output, failed: () => {} }),
           role: "server",
           linger: 100,
+          died,
         })
       })
       const { socket, send } = yield* wire(yield* listening(server))
@@ -201,6 +205,7 @@ describe("a server's connection that is over", () => {
           connection: (output) => serverConnection(() => {}, { output, failed: () => {} }),
           role: "server",
           linger: 10_000,
+          died,
         })
       })
       const { socket, send, closed } = yield* wire(yield* listening(server))
@@ -243,6 +248,7 @@ describe("what a socket hasn't sent yet", () => {
           socket: held.socket,
           role: "server",
           linger: 1000,
+          died,
           connection: (output) => serverConnection(answer, { output, failed: ignore }, limitsOf({})),
         })
         pump.receive(request)
