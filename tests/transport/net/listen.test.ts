@@ -125,21 +125,23 @@ describe("one port", () => {
           http2(connection, stream, head, peer)
           const { context } = stream
           if (context === undefined || head.path === "/") return
+          Queue.offerUnsafe(happened, "begun")
           const thrown = () => {
-            Queue.offerUnsafe(happened, head.path)
+            Queue.offerUnsafe(happened, "thrown")
             throw new Error(`thrown at ${head.path}`)
           }
-          stream.context = { ...context, [head.path.slice(1)]: thrown }
+          stream.context = { ...context, end: () => {}, [head.path.slice(1)]: thrown }
         }
         const address = yield* listen({ ...others, http2: throwing }, { port: 0 })
         const other = yield* http2Requests(address)
         for (const event of ["data", "end", "reset"]) {
           const { send, closed, socket } = yield* wire(address)
           yield* send(request2({ ":authority": "localhost", ":path": `/${event}` }, "x"))
+          assert.equal(yield* Queue.take(happened), "begun")
           if (event === "reset") socket.destroy()
           yield* closed
-          assert.equal(yield* Queue.take(happened), `/${event}`)
-          assert.equal((yield* other({})).status, 200)
+          assert.equal(yield* Queue.take(happened), "thrown")
+          assert.equal((yield* other({ ":path": "/" })).status, 200)
         }
         assert.deepEqual(
           log.map((line) => /^a connection was closed by a defect .*(thrown at \/\w+)/s.exec(line)?.[1]),
