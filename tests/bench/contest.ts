@@ -18,6 +18,11 @@ export interface Rounds<K extends string, P, A> {
 
 export interface Contest<K extends string, P extends AsyncDisposable, A> extends Rounds<K, P, A> {
   readonly start: (name: K) => Promise<P>
+  /**
+   * How often all start anew and go through the rounds: two processes of one program differ by a tenth for as long as they
+   * run, which is much where a tenth is what is asked for. Default: 1.
+   */
+  readonly lives?: number
 }
 
 const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)))
@@ -27,13 +32,26 @@ const asError = (error: unknown): Error => (error instanceof Error ? error : new
  * and the others go on.
  */
 export const contest = async <K extends string, P extends AsyncDisposable, A>(
-  { start, names, rounds, warmUp, take }: Contest<K, P, A>,
+  { lives = 1, ...what }: Contest<K, P, A>,
   note: Note,
 ): Promise<ReadonlyMap<K, Outcome<A>>> => {
+  const figures = new Map(what.names.map((name) => [name, [] as Array<A>]))
+  const failures = new Map<K, Error>()
+  for (let life = 1; life <= lives; life++) {
+    if (lives > 1) note(`life ${life} of ${lives}`)
+    await live(what, figures, failures, note)
+  }
+  return new Map(what.names.map((name) => [name, failures.get(name) ?? figures.get(name) ?? []]))
+}
+
+const live = async <K extends string, P extends AsyncDisposable, A>(
+  { start, names, rounds, warmUp, take }: Contest<K, P, A>,
+  figures: ReadonlyMap<K, Array<A>>,
+  failures: Map<K, Error>,
+  note: Note,
+): Promise<void> => {
   await using stack = new AsyncDisposableStack()
   const participants = new Map<K, P>()
-  const figures = new Map<K, Array<A>>()
-  const failures = new Map<K, Error>()
   const attempt = async (name: K, what: () => Promise<void>): Promise<void> => {
     if (failures.has(name)) return
     try {
@@ -49,7 +67,6 @@ export const contest = async <K extends string, P extends AsyncDisposable, A>(
       note(`${name} warms up`)
       await warmUp(participant)
       participants.set(name, participant)
-      figures.set(name, [])
     })
   }
   for (let round = 1; round <= rounds; round++) {
@@ -60,7 +77,6 @@ export const contest = async <K extends string, P extends AsyncDisposable, A>(
       })
     }
   }
-  return new Map(names.map((name) => [name, failures.get(name) ?? figures.get(name) ?? []]))
 }
 
 /** The row of what couldn't be measured. */

@@ -47,6 +47,7 @@ export const mapReady =
           let left = mostInFiber
           return Effect.whileLoop({
             while: () => upcoming !== undefined,
+            // `while` has seen that there is one.
             body: () => upcoming as Effect.Effect<B, E2, R2>,
             step: (result) => {
               results.push(result)

@@ -8,7 +8,7 @@ import { cpuPerCall, microseconds, warmUp } from "./unary.ts"
 
 export const layers: Measure = async (note) => {
   const names = ["bun", "no layers"] as const
-  const outcomes = await contest({ start: calculator, names, rounds: 15, warmUp, take: cpuPerCall }, note)
+  const outcomes = await contest({ start: calculator, names, lives: 7, rounds: 3, warmUp, take: cpuPerCall }, note)
   return [
     compare(outcomes.get("bun"), outcomes.get("no layers"), {
       ...microseconds,

@@ -68,7 +68,7 @@ const measure =
   (title: string, unit: string, count: number, pass: (server: Server) => Promise<void>, bound: Bound): Measure =>
   async (note) => {
     const take = (server: Server) => timed(server, count, () => pass(server))
-    const outcomes = await contest({ start: calculator, names, rounds: 3, warmUp: pass, take }, note)
+    const outcomes = await contest({ start: calculator, names, rounds: 9, warmUp: pass, take }, note)
     return runtimes.map((runtime) =>
       compare(outcomes.get(runtime), outcomes.get("grpc-go"), {
         ...rates(unit),
