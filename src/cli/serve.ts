@@ -57,6 +57,16 @@ const flags = {
   ...registrationFlags,
   ...cacheFlags,
   ...tlsFlags,
+  maxConnections: Flag.Int("max-connections").pipe(
+    Flag.withDescription(
+      "Close further connections than these, in each worker; keep it below ulimit -n; 65536 by default",
+    ),
+    Flag.filter(
+      (max) => max > 0,
+      (max) => `Expected 1 connection or more, not ${max}`,
+    ),
+    Flag.optional,
+  ),
   keepaliveTime: positiveDurationFlag("keepalive-time").pipe(
     Flag.withDescription("Ask a client that was silent for so long whether it is there; 2h by default"),
     Flag.optional,
@@ -88,6 +98,7 @@ export interface ServeFlags extends TlsFlags, CacheFlags, RegistrationFlags, Wor
   readonly summation: boolean
   readonly grace: Duration.Duration
   readonly log: boolean
+  readonly maxConnections: Option.Option<number>
   readonly keepaliveTime: Option.Option<Duration.Duration>
   readonly keepaliveTimeout: Option.Option<Duration.Duration>
   readonly maxConnectionIdle: Option.Option<Duration.Duration>
@@ -111,6 +122,7 @@ export const defaults: ServeFlags = {
   cert: Option.none(),
   key: Option.none(),
   clientCa: Option.none(),
+  maxConnections: Option.none(),
   keepaliveTime: Option.none(),
   keepaliveTimeout: Option.none(),
   maxConnectionIdle: Option.none(),
@@ -192,6 +204,7 @@ export const listening = Effect.fnUntraced(function* (options: ServeFlags) {
     reusePort: Option.isSome(worker),
     grace,
     ...(tls === undefined ? {} : { tls }),
+    ...Record.getSomes({ maxConnections: options.maxConnections }),
     keepalive: Record.getSomes({ time: options.keepaliveTime, timeout: options.keepaliveTimeout }),
     connection: Record.getSomes({
       maxIdle: options.maxConnectionIdle,

@@ -11,6 +11,7 @@ import { serve } from "../../src/transport/server.ts"
 import * as Service from "../../src/transport/service.ts"
 import { test } from "../effect.ts"
 import { isPing, ofType, peer } from "../transport/net/support.ts"
+import { wire } from "../transport/support.ts"
 import { openCall, refusesConnections } from "./calls.ts"
 import { basel, certificates, configs, file, running, served, start } from "./command.ts"
 
@@ -355,6 +356,19 @@ const peerOf = Effect.fnUntraced(function* (answers: boolean, ...args: ReadonlyA
   const { hostname: host, port } = new URL((yield* served(...args)).url)
   return yield* peer({ host, port: Number(port) }, answers)
 })
+
+test("--max-connections closes further ones, and must be one at least", () =>
+  Effect.gen(function* () {
+    const { url } = yield* served("--max-connections", "1")
+    const { hostname: host, port } = new URL(url)
+    const open = wire({ host, port: Number(port) })
+    const first = yield* open
+    yield* (yield* open).closed
+    assert.equal(first.socket.closed, false)
+    const none = yield* basel(["serve", "--max-connections", "0"])
+    assert.notEqual(none.code, 0)
+    assert.match(none.stderr, /Expected 1 connection or more, not 0/)
+  }))
 
 test("--keepalive-time and -timeout close a connection whose client is gone", () =>
   Effect.gen(function* () {
