@@ -9,7 +9,7 @@ import { RpcError } from "./error.ts"
 import { aroundStream, type Interceptor, isPrompt, type Layered, unlayered } from "./interceptor.ts"
 import * as Metadata from "./metadata.ts"
 import { replay } from "./replay.ts"
-import { limited, respondInTime, respondStream, type Service, unimplemented } from "./service.ts"
+import { respondInTime, respondStream, type Service, unimplemented } from "./service.ts"
 
 /**
  * What carries a call: a connection, or a service in the same process. It obeys the call's metadata and deadline, ends
@@ -145,7 +145,10 @@ const committing =
  */
 export const inMemory = <D, R>(service: Service<D, R>): Effect.Effect<Channel, never, Exclude<R, Call>> =>
   Effect.map(Effect.context<Exclude<R, Call>>(), (context) => {
-    const arrived = (call: CallInfo) => Effect.map(Clock.currentTimeMillis, (now) => limited(service, call, now))
+    const arrived = (call: CallInfo) =>
+      Effect.map(Clock.currentTimeMillis, (now): CallInfo => {
+        return { ...call, deadline: Deadline.limited(call.deadline, service.limit, now) }
+      })
     const one = (call: CallInfo, program: Effect.Effect<unknown, RpcError, R>) =>
       Effect.flatMap(arrived(call), (begun) => respondInTime(service, begun, program)).pipe(
         Effect.provideContext(context),

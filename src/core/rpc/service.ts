@@ -90,12 +90,6 @@ export const serving =
     ) as Context.Context<R>
   }
 
-/** A call that has come, with the deadline that its service sets it. */
-export const limited = <D, R>({ limit }: Service<D, R>, call: CallInfo, now: number): CallInfo => {
-  const deadline = Deadline.limited(call.deadline, limit, now)
-  return deadline === call.deadline ? call : { ...call, deadline }
-}
-
 /** Runs a program inside a service's layers alone. The context has the call already, unless they change it. */
 export const inside = <R>(
   { around }: Layered,

@@ -5,8 +5,9 @@
  * of a repeated key with ", ", so repeated text arrives as one value; repeated bytes are told apart, since base64 has no
  * comma.
  */
-import * as Metadata from "../../core/rpc/metadata.ts"
-import { decodeBinary, encodeBinary, mostValues } from "../binary.ts"
+import type * as Metadata from "../../core/rpc/metadata.ts"
+import { encodeBinary } from "../binary.ts"
+import { Received } from "../received.ts"
 
 // Set by HTTP servers and proxies of their own accord, or by gRPC-Web: no metadata of the call.
 const notOurs: ReadonlySet<string> = new Set(["date", "server", "vary", "via", "x-grpc-web"])
@@ -24,17 +25,11 @@ export const toHeaders = (metadata: Metadata.Metadata): Headers => {
   return headers
 }
 
-/** The metadata among headers: all but what belongs to the protocols. What is neither base64 nor printable ASCII is left out. */
+/** The metadata among headers. */
 export const fromHeaders = (headers: Headers): Metadata.Metadata => {
-  const metadata: Array<Metadata.Entry> = []
-  let left = mostValues
+  const received = new Received()
   headers.forEach((value, key) => {
-    if (Metadata.isReserved(key) || notOurs.has(key)) return
-    if (key.endsWith("-bin")) {
-      const values = decodeBinary(value, left)
-      left -= values.length
-      for (const bytes of values) metadata.push([key, bytes])
-    } else if (Metadata.isText(value)) metadata.push([key, value])
+    if (!notOurs.has(key)) received.add(key, value)
   })
-  return metadata
+  return received.metadata
 }

@@ -13,8 +13,9 @@ import {
 } from "@connectrpc/connect"
 import { Cause, Clock, Context, Effect, Exit, Stream } from "effect"
 import { type Call, type CallInfo, type Method, noResponse, type Peer } from "../../core/rpc/call.ts"
+import { type Limit, limited } from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
-import { type Handler, limited, respondInTime, respondStream, type Service } from "../../core/rpc/service.ts"
+import { type Handler, respondInTime, respondStream, type Service } from "../../core/rpc/service.ts"
 import { detailTypes } from "../details.ts"
 import { type MessageLimits, toConnectLimits } from "../limits.ts"
 import { descriptorOf } from "../method.ts"
@@ -28,12 +29,12 @@ const messagesPerTurn = 64
 /** Where an adapter puts the peer of a request, which Connect-ES itself has no place for. */
 export const peerKey: ContextKey<Peer> = createContextKey<Peer>({ address: undefined })
 
-const begin = (method: Method, connect: HandlerContext, now: number): CallInfo => {
+const begin = (method: Method, connect: HandlerContext, limit: Limit, now: number): CallInfo => {
   const left = connect.timeoutMs()
   return {
     method,
     metadata: fromHeaders(connect.requestHeader),
-    deadline: left === undefined ? undefined : now + left,
+    deadline: limited(left === undefined ? undefined : now + left, limit, now),
     peer: connect.values.get(peerKey),
     response: noResponse(),
   }
@@ -62,10 +63,8 @@ export const register = <D extends DescService, R>(
 ): void => {
   const types = detailTypes(service.descriptor.file)
   const clock = Context.get(context, Clock.Clock)
-  const start = (handler: Handler<R>, connect: HandlerContext) => {
-    const now = clock.currentTimeMillisUnsafe()
-    return limited(service, begin(handler.method, connect, now), now)
-  }
+  const start = (handler: Handler<R>, connect: HandlerContext) =>
+    begin(handler.method, connect, service.limit, clock.currentTimeMillisUnsafe())
 
   // An error that can't be sent, as with a detail that nobody knows, is the program's mistake: the log says which, and
   // Connect-ES answers "internal error".
