@@ -13,6 +13,7 @@ import { exceeded } from "../rpc/deadline.ts"
 import { RpcError } from "../rpc/error.ts"
 import type { Expiring } from "../rpc/expiry.ts"
 import type { Layered } from "../rpc/interceptor.ts"
+import * as Monotonic from "../rpc/monotonic.ts"
 import { statusOf } from "../rpc/outcome.ts"
 import { isUntaken } from "../rpc/untaken.ts"
 import { type OutlierConfig, Outliers } from "./outliers.ts"
@@ -243,7 +244,7 @@ class Balancer implements Connector, Pools.Member {
     const error = failure(exit)
     // That nobody could take it is no failure of who would have run it.
     if (error !== undefined && isUntaken(error)) return
-    this.outliers.ended(one, statusOf(exit, call, this.pool.clock.currentTimeMillisUnsafe()))
+    this.outliers.ended(one, statusOf(exit, call, Monotonic.nowUnsafe(this.pool.clock)))
   }
 
   // ---- Calls that wait
@@ -258,7 +259,7 @@ class Balancer implements Connector, Pools.Member {
       if (!this.hasToWait(this.waitsForReady(call))) return resume(Effect.void)
       const { expiry, clock } = this.pool
       const { deadline } = call
-      if (deadline !== undefined && deadline <= clock.currentTimeMillisUnsafe()) return resume(Effect.fail(exceeded()))
+      if (deadline !== undefined && deadline <= Monotonic.nowUnsafe(clock)) return resume(Effect.fail(exceeded()))
       const forget = () => {
         this.waiters.delete(waiter)
         expiry.forget(waiter)

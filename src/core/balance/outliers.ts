@@ -4,6 +4,7 @@
  * Sources: gRPC's proposal A50; Envoy, "Outlier detection".
  */
 import { type Clock, Duration, Effect } from "effect"
+import * as Monotonic from "../rpc/monotonic.ts"
 import type { Status } from "../rpc/status.ts"
 import type { Subchannel } from "./subchannel.ts"
 
@@ -76,7 +77,7 @@ export class Outliers {
   ended(one: Subchannel, status: Status): void {
     const record = this.records.get(one)
     if (record === undefined || status === "cancelled") return
-    const now = this.clock.currentTimeMillisUnsafe()
+    const now = Monotonic.nowUnsafe(this.clock)
     if (now >= this.intervalEnds) this.review(now)
     // What began before it was ejected says nothing new.
     if (record.ejected) return

@@ -8,6 +8,7 @@ import type { Endpoint } from "../discovery/registry.ts"
 import type { Connector } from "../rpc/channel.ts"
 import { always, type State } from "../rpc/connectivity.ts"
 import { RpcError } from "../rpc/error.ts"
+import * as Monotonic from "../rpc/monotonic.ts"
 
 /** What all subchannels of a service share. */
 export interface Surroundings {
@@ -60,7 +61,7 @@ export class Subchannel {
   /** Connects, if there is no connection and none is tried. */
   connect(): void {
     if (this.state !== "idle" || this.resting) return
-    const now = this.surroundings.clock.currentTimeMillisUnsafe()
+    const now = Monotonic.nowUnsafe(this.surroundings.clock)
     const rest = this.readyAt + shortest - now
     if (rest <= 0) return this.fork(this.connector.connectivity.connect)
     this.resting = true
@@ -129,7 +130,7 @@ export class Subchannel {
   private set(state: State): void {
     if (state === this.state) return
     this.state = state
-    const now = this.surroundings.clock.currentTimeMillisUnsafe()
+    const now = Monotonic.nowUnsafe(this.surroundings.clock)
     if (state === "ready") {
       this.failed = false
       this.readyAt = now

@@ -3,6 +3,7 @@
  */
 import { Array as Arr, Cause, Clock, Duration, Effect, type Pull, Random, type Scope, Stream } from "effect"
 import { RpcError } from "../rpc/error.ts"
+import * as Monotonic from "../rpc/monotonic.ts"
 import { Expiring } from "./expiring.ts"
 import { Recency, Used } from "./recency.ts"
 import type { Change, Condition, Entry, IncrementOptions, SetOptions, Store } from "./store.ts"
@@ -142,7 +143,7 @@ class Entries {
     const until = this.born
     const items = this.items.values()
     const next: Pull.Pull<Arr.NonEmptyReadonlyArray<string>> = Effect.suspend(() => {
-      const now = this.clock.currentTimeMillisUnsafe()
+      const now = Monotonic.nowUnsafe(this.clock)
       const found: Array<string> = []
       for (let looked = 0; looked < atOnce; looked += 1) {
         const { value: item } = items.next()
@@ -167,14 +168,14 @@ class Entries {
 
   /** Removes what has expired; true if there may be more of that. */
   sweep(): boolean {
-    const due = this.expiring.take(this.clock.currentTimeMillisUnsafe(), atOnce)
+    const due = this.expiring.take(Monotonic.nowUnsafe(this.clock), atOnce)
     for (const item of due) this.remove(item)
     return due.length === atOnce
   }
 
   private find(key: string): Item | undefined {
     const item = this.items.get(key)
-    if (item === undefined || item.expiresAt > this.clock.currentTimeMillisUnsafe()) return item
+    if (item === undefined || item.expiresAt > Monotonic.nowUnsafe(this.clock)) return item
     this.remove(item)
     return undefined
   }
@@ -220,7 +221,7 @@ class Entries {
   private expiryOf(ttl: Duration.Input | undefined): number {
     return ttl === undefined
       ? Number.POSITIVE_INFINITY
-      : this.clock.currentTimeMillisUnsafe() + Math.ceil(Duration.toMillis(ttl))
+      : Monotonic.nowUnsafe(this.clock) + Math.ceil(Duration.toMillis(ttl))
   }
 }
 

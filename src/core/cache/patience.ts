@@ -4,6 +4,7 @@
 import { Cause, Clock, Context, Duration, Effect, Exit, Option } from "effect"
 import * as Deadline from "../rpc/deadline.ts"
 import type { RpcError } from "../rpc/error.ts"
+import * as Monotonic from "../rpc/monotonic.ts"
 
 export interface PatienceOptions {
   /** How long a call waits for the store at most. Default: 50 milliseconds. */
@@ -33,7 +34,7 @@ export class Patience {
 
   /** Runs an operation now. What the store doesn't say in time is `undefined`. */
   ask<A>(context: Context.Context<never>, operation: Operation<A>): Effect.Effect<A | undefined> {
-    const now = Context.get(context, Clock.Clock).currentTimeMillisUnsafe()
+    const now = Monotonic.nowUnsafe(Context.get(context, Clock.Clock))
     if (now < this.restsUntil) return nothing
     const deadline = Context.get(context, Deadline.Current) ?? Number.POSITIVE_INFINITY
     const left = Math.min(this.millis, deadline - now)
@@ -62,7 +63,7 @@ export class Patience {
 
   private failed(cause: Cause.Cause<RpcError>): Effect.Effect<void> {
     return Effect.clockWith((clock) => {
-      this.restsUntil = clock.currentTimeMillisUnsafe() + this.restMillis
+      this.restsUntil = Monotonic.nowUnsafe(clock) + this.restMillis
       if (this.failing) return Effect.void
       this.failing = true
       const error = Cause.findErrorOption(cause)

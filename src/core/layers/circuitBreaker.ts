@@ -6,6 +6,7 @@ import type { CallInfo } from "../rpc/call.ts"
 import type { ChannelLayer } from "../rpc/channel.ts"
 import { retryInfo } from "../rpc/details.ts"
 import { RpcError } from "../rpc/error.ts"
+import * as Monotonic from "../rpc/monotonic.ts"
 import { serversFault, statusOf } from "../rpc/outcome.ts"
 import type { Code, Status } from "../rpc/status.ts"
 import { intercept } from "./intercept.ts"
@@ -55,13 +56,13 @@ export const circuitBreaker =
         return Effect.onExitPrimitive(
           // Let in here, so that no interrupt and no throw comes between that and the promise to count it.
           Effect.suspend(() => {
-            const now = clock.currentTimeMillisUnsafe()
+            const now = Monotonic.nowUnsafe(clock)
             round = circuit.enter(now)
             return round === undefined ? Effect.fail(circuit.refusal(now)) : next(call)
           }),
           (exit) => {
             if (round === undefined) return undefined
-            const now = clock.currentTimeMillisUnsafe()
+            const now = Monotonic.nowUnsafe(clock)
             circuit.leave(round, statusOf(exit, call, now), now)
             return undefined
           },

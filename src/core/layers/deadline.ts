@@ -6,6 +6,7 @@ import type { CallInfo } from "../rpc/call.ts"
 import * as Deadline from "../rpc/deadline.ts"
 import type { RpcError } from "../rpc/error.ts"
 import { isPrompt, type Layered, promptly } from "../rpc/interceptor.ts"
+import * as Monotonic from "../rpc/monotonic.ts"
 import type { Service } from "../rpc/service.ts"
 import { type CallLayer, intercept } from "./intercept.ts"
 
@@ -53,7 +54,7 @@ const around =
     return intercept(
       promptly(<A, R>(call: CallInfo, next: (call: CallInfo) => Effect.Effect<A, RpcError, R>) =>
         Effect.contextWith((context: Context.Context<R>) => {
-          const now = Context.get(context, Clock.Clock).currentTimeMillisUnsafe()
+          const now = Monotonic.nowUnsafe(Context.get(context, Clock.Clock))
           const nearest = Deadline.limited(call.deadline, limit, now)
           // A deadline that the call came with is enforced already, by who runs the call.
           if (nearest === undefined || nearest === call.deadline) return next(call)

@@ -1,12 +1,13 @@
 /**
  * `hedge`: sends a unary call again before the first answer has come, and takes the answer that comes first.
  */
-import { Clock, type Context, Duration, Effect, Exit, Fiber, Latch } from "effect"
+import { type Context, Duration, Effect, Exit, Fiber, Latch } from "effect"
 import { type Attempt, attempt, failure, pushback, type Repeatable, repeats } from "../rpc/attempt.ts"
 import type { CallInfo } from "../rpc/call.ts"
 import type { ChannelLayer } from "../rpc/channel.ts"
 import type { RpcError } from "../rpc/error.ts"
 import type { Interceptor } from "../rpc/interceptor.ts"
+import * as Monotonic from "../rpc/monotonic.ts"
 import type { Code } from "../rpc/status.ts"
 import { type Throttle, type ThrottleOptions, throttle, unthrottled } from "../rpc/throttle.ts"
 import { intercept } from "./intercept.ts"
@@ -92,7 +93,7 @@ const hedgeRace = Effect.fnUntraced(function* <A>(
   for (;;) {
     // Closed before it is looked at what has ended, so that what ends from here on opens it.
     wake.closeUnsafe()
-    const now = yield* Clock.currentTimeMillis
+    const now = yield* Monotonic.now
     const [one] = ended.splice(0, 1)
     if (one !== undefined) {
       last = one

@@ -1,7 +1,7 @@
 /**
  * `retry`: sends calls that failed again, as gRPC's clients do.
  */
-import { Clock, Duration, Effect, Exit, Pull, Schedule } from "effect"
+import { Duration, Effect, Exit, Pull, Schedule } from "effect"
 import { type Attempt, attempt, failure, pushback, type Repeatable, repeats } from "../rpc/attempt.ts"
 import * as Backoff from "../rpc/backoff.ts"
 import type { CallInfo } from "../rpc/call.ts"
@@ -9,6 +9,7 @@ import type { Channel, ChannelLayer } from "../rpc/channel.ts"
 import * as Deadline from "../rpc/deadline.ts"
 import type { RpcError } from "../rpc/error.ts"
 import { type Interceptor, none, promptly } from "../rpc/interceptor.ts"
+import * as Monotonic from "../rpc/monotonic.ts"
 import type { Code } from "../rpc/status.ts"
 import { type Throttle, type ThrottleOptions, throttle, unthrottled } from "../rpc/throttle.ts"
 import { intercept } from "./intercept.ts"
@@ -130,7 +131,7 @@ const goOn = Effect.fnUntraced(function* <A, R>(
     if (last.response.committed || attempts >= maxAttempts || !tokens.allows()) break
     if (wanted === undefined) {
       step ??= yield* Schedule.toStep(schedule)
-      const wait = yield* Pull.catchDone(step(yield* Clock.currentTimeMillis, error), () => Effect.undefined)
+      const wait = yield* Pull.catchDone(step(yield* Monotonic.now, error), () => Effect.undefined)
       if (wait === undefined) break
       yield* Deadline.enforce(Effect.sleep(wait[1]), call.deadline)
     } else {

@@ -1,12 +1,13 @@
 /**
  * `tracing`: a span a call, and a line in the log when asked.
  */
-import { Clock, Effect, Option, type Tracer } from "effect"
+import { Effect, Option, type Tracer } from "effect"
 import { Headers, HttpTraceContext } from "effect/http"
 import { type CallInfo, path } from "../rpc/call.ts"
 import type { RpcError } from "../rpc/error.ts"
 import type { Layered } from "../rpc/interceptor.ts"
 import * as Metadata from "../rpc/metadata.ts"
+import * as Monotonic from "../rpc/monotonic.ts"
 import { statusOf } from "../rpc/outcome.ts"
 import { type CallLayer, intercept } from "./intercept.ts"
 
@@ -51,7 +52,7 @@ export const tracing =
           next(kind === "client" ? { ...call, metadata: withSpan(call, span) } : call).pipe(
             Effect.withParentSpan(span, { captureStackTrace: false }),
             Effect.onExit((exit) =>
-              Effect.map(Clock.currentTimeMillis, (now) => {
+              Effect.map(Monotonic.now, (now) => {
                 const status = statusOf(exit, call, now)
                 span.attribute("rpc.response.status_code", status.toUpperCase())
                 if (status !== "ok") span.attribute("error.type", status.toUpperCase())
@@ -72,7 +73,7 @@ const logged = <A, R>(
     const start = clock.currentTimeNanosUnsafe()
     return Effect.onExit(running, (exit) => {
       const millis = Number(clock.currentTimeNanosUnsafe() - start) / 1e6
-      return Effect.logInfo(`${name} ${statusOf(exit, call, clock.currentTimeMillisUnsafe())} ${millis.toFixed(3)}ms`)
+      return Effect.logInfo(`${name} ${statusOf(exit, call, Monotonic.nowUnsafe(clock))} ${millis.toFixed(3)}ms`)
     })
   })
 

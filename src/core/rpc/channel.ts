@@ -1,13 +1,14 @@
 /**
  * A channel: the client's side of a service. It carries calls to wherever the service is, through the layers around it.
  */
-import { Clock, Effect, Pipeable, Stream } from "effect"
+import { Effect, Pipeable, Stream } from "effect"
 import { type Call, type CallInfo, type Method, noResponse, path } from "./call.ts"
 import { always, type Connectivity } from "./connectivity.ts"
 import * as Deadline from "./deadline.ts"
 import { RpcError } from "./error.ts"
 import { aroundStream, type Interceptor, isPrompt, type Layered, unlayered } from "./interceptor.ts"
 import * as Metadata from "./metadata.ts"
+import * as Monotonic from "./monotonic.ts"
 import { replay } from "./replay.ts"
 import { respondInTime, respondStream, type Service, unimplemented } from "./service.ts"
 
@@ -146,7 +147,7 @@ const committing =
 export const inMemory = <D, R>(service: Service<D, R>): Effect.Effect<Channel, never, Exclude<R, Call>> =>
   Effect.map(Effect.context<Exclude<R, Call>>(), (context) => {
     const arrived = (call: CallInfo) =>
-      Effect.map(Clock.currentTimeMillis, (now): CallInfo => {
+      Effect.map(Monotonic.now, (now): CallInfo => {
         return { ...call, deadline: Deadline.limited(call.deadline, service.limit, now) }
       })
     const one = (call: CallInfo, program: Effect.Effect<unknown, RpcError, R>) =>

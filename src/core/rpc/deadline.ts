@@ -1,11 +1,12 @@
 /**
- * Deadlines: the moment by which a call must have ended, in milliseconds since the epoch by Effect's `Clock`.
+ * Deadlines: the moment by which a call must have ended, in milliseconds of monotonic time (`monotonic.ts`).
  *
  * A deadline crosses the wire as the time that is left, since clocks differ (gRPC: `grpc-timeout`; Connect:
  * `Connect-Timeout-Ms`), and it is inherited: calls that a program makes while it serves a call end with that call.
  */
 import { Clock, Context, Duration, Effect, Fiber } from "effect"
 import { RpcError } from "./error.ts"
+import * as Monotonic from "./monotonic.ts"
 
 export type Deadline = number
 
@@ -16,7 +17,7 @@ export const Current = Context.Reference<Deadline | undefined>("basel/rpc/Deadli
 
 /** The deadline that lies this far from now. */
 export const after = (duration: Duration.Input): Effect.Effect<Deadline> =>
-  Effect.map(Clock.currentTimeMillis, (now) => now + Duration.toMillis(duration))
+  Effect.map(Monotonic.now, (now) => now + Duration.toMillis(duration))
 
 /** How long calls may run, in milliseconds; Infinity for no limit. */
 export interface Limit {
@@ -43,7 +44,7 @@ export const earliest = (...deadlines: ReadonlyArray<Deadline | undefined>): Dea
 
 /** What is left until a deadline, in milliseconds: 0 once it has passed. */
 export const remaining = (deadline: Deadline): Effect.Effect<number> =>
-  Effect.map(Clock.currentTimeMillis, (now) => Math.max(0, deadline - now))
+  Effect.map(Monotonic.now, (now) => Math.max(0, deadline - now))
 
 /** The error of a call that its deadline ended, before something that is to be waited for. */
 export const exceeded = (before = "the call ended"): RpcError =>
@@ -60,7 +61,7 @@ export const enforce = <A, R>(
   deadline === undefined
     ? effect
     : Effect.contextWith((context: Context.Context<R>) =>
-        enforceIn(context, effect, deadline - Context.get(context, Clock.Clock).currentTimeMillisUnsafe()),
+        enforceIn(context, effect, deadline - Monotonic.nowUnsafe(Context.get(context, Clock.Clock))),
       )
 
 /** The same for who knows the context and how many milliseconds are left. */

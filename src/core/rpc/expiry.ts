@@ -4,6 +4,7 @@
  */
 import { type Clock, Duration, Effect, type Fiber } from "effect"
 import type { Deadline } from "./deadline.ts"
+import * as Monotonic from "./monotonic.ts"
 
 /** Who waits until a deadline at most. */
 export interface Expiring {
@@ -46,7 +47,7 @@ export class Expiry {
   private sleepUntil(deadline: Deadline): void {
     this.sleeping?.interruptUnsafe()
     this.wakesAt = deadline
-    const millis = Math.max(0, deadline - this.clock.currentTimeMillisUnsafe())
+    const millis = Math.max(0, deadline - Monotonic.nowUnsafe(this.clock))
     this.sleeping = this.run(
       Effect.map(this.clock.sleep(Duration.millis(millis)), () => {
         this.sleeping = undefined
@@ -57,7 +58,7 @@ export class Expiry {
 
   private wakeUp(): void {
     this.wakesAt = Number.POSITIVE_INFINITY
-    const now = this.clock.currentTimeMillisUnsafe()
+    const now = Monotonic.nowUnsafe(this.clock)
     let next = Number.POSITIVE_INFINITY
     for (const one of this.waiting) {
       if (one.deadline > now) {

@@ -15,6 +15,7 @@ import { Cause, Clock, Context, Effect, Exit, Stream } from "effect"
 import { type Call, type CallInfo, type Method, noResponse, type Peer } from "../../core/rpc/call.ts"
 import { type Limit, limited } from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
+import * as Monotonic from "../../core/rpc/monotonic.ts"
 import { type Handler, respondInTime, respondStream, type Service } from "../../core/rpc/service.ts"
 import { detailTypes } from "../details.ts"
 import { type MessageLimits, toConnectLimits } from "../limits.ts"
@@ -64,7 +65,7 @@ export const register = <D extends DescService, R>(
   const types = detailTypes(service.descriptor.file)
   const clock = Context.get(context, Clock.Clock)
   const start = (handler: Handler<R>, connect: HandlerContext) =>
-    begin(handler.method, connect, service.limit, clock.currentTimeMillisUnsafe())
+    begin(handler.method, connect, service.limit, Monotonic.nowUnsafe(clock))
 
   // An error that can't be sent, as with a detail that nobody knows, is the program's mistake: the log says which, and
   // Connect-ES answers "internal error".

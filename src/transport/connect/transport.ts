@@ -15,6 +15,7 @@ import type { CallInfo } from "../../core/rpc/call.ts"
 import { begin, type Channel, type ChannelLayer, runStream, runUnary } from "../../core/rpc/channel.ts"
 import { earliest } from "../../core/rpc/deadline.ts"
 import type { RpcError } from "../../core/rpc/error.ts"
+import * as Monotonic from "../../core/rpc/monotonic.ts"
 import { type ConnectOptions, connect } from "../channel.ts"
 import { detailTypes } from "../details.ts"
 import { type DescMethod, protoMethod } from "../method.ts"
@@ -30,10 +31,7 @@ const started = (desc: DescMethod, timeout: number | undefined, header: HeadersI
       (call): CallInfo => ({
         ...call,
         metadata: fromHeaders(new Headers(header)),
-        deadline: earliest(
-          call.deadline,
-          timeout === undefined ? undefined : clock.currentTimeMillisUnsafe() + timeout,
-        ),
+        deadline: earliest(call.deadline, timeout === undefined ? undefined : Monotonic.nowUnsafe(clock) + timeout),
       }),
     ),
   )

@@ -12,6 +12,7 @@ import type { Connectivity } from "../../core/rpc/connectivity.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import { Expiry } from "../../core/rpc/expiry.ts"
 import * as Metadata from "../../core/rpc/metadata.ts"
+import * as Monotonic from "../../core/rpc/monotonic.ts"
 import { detailTypes } from "../details.ts"
 import type { Opener, Origin } from "../http2/client.ts"
 import type { Field } from "../http2/hpack.ts"
@@ -124,7 +125,7 @@ class GrpcClient implements Connector {
     this.calling = {
       opener,
       waitForReady: options.waitForReady,
-      now: () => clock.currentTimeMillisUnsafe(),
+      now: () => Monotonic.nowUnsafe(clock),
       expiry,
       fields: (plan, info, origin) => this.fields(plan, info, origin),
     }

@@ -8,6 +8,7 @@ import { Clock, Context } from "effect"
 import { type Peer, path } from "../../core/rpc/call.ts"
 import type { Encoding } from "../../core/rpc/compression.ts"
 import type * as Metadata from "../../core/rpc/metadata.ts"
+import * as Monotonic from "../../core/rpc/monotonic.ts"
 import { type Handler, type Service, unimplemented } from "../../core/rpc/service.ts"
 import { detailTypes } from "../details.ts"
 import { answered, type ServerConnection, type ServerStream } from "../http2/handler.ts"
@@ -114,7 +115,7 @@ export class GrpcServer {
     if (opening === undefined) return false
     if ("refusal" in opening) refuse(connection, stream, opening.refusal)
     else {
-      const now = this.serving.clock.currentTimeMillisUnsafe()
+      const now = Monotonic.nowUnsafe(this.serving.clock)
       const call = new ServerCall(this.serving, opening, connection, stream, peer, now)
       stream.context = call
       call.begin(now)

@@ -6,6 +6,7 @@ import { type Call, type CallInfo, noResponse, type Peer } from "../../core/rpc/
 import { exceeded, limited } from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import * as Metadata from "../../core/rpc/metadata.ts"
+import * as Monotonic from "../../core/rpc/monotonic.ts"
 import { serving as inContext, respond } from "../../core/rpc/service.ts"
 import type { ServerConnection, ServerStream, StreamHandler } from "../http2/handler.ts"
 import { type Field, sizeOfAll } from "../http2/hpack.ts"
@@ -81,7 +82,7 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
 
   /** Ends the call at its deadline, whether its request has come by then or not. */
   private expect(): void {
-    const left = (this.info.deadline ?? Number.POSITIVE_INFINITY) - this.serving.clock.currentTimeMillisUnsafe()
+    const left = (this.info.deadline ?? Number.POSITIVE_INFINITY) - Monotonic.nowUnsafe(this.serving.clock)
     if (left <= 0) this.broken(exceeded())
     else this.timer = setTimeout(() => this.expect(), Math.min(left, maxTimerMillis))
   }

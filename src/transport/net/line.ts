@@ -4,10 +4,11 @@
  *
  * Sources: grpc/doc/connectivity-semantics-and-api.md, grpc/doc/connection-backoff.md, grpc/doc/wait-for-ready.md.
  */
-import { Clock, Duration, Effect, Fiber, Result, type Scope } from "effect"
+import { Duration, Effect, Fiber, Result, type Scope } from "effect"
 import * as Backoff from "../../core/rpc/backoff.ts"
 import * as Connectivity from "../../core/rpc/connectivity.ts"
 import { RpcError } from "../../core/rpc/error.ts"
+import * as Monotonic from "../../core/rpc/monotonic.ts"
 import type { Caller, Carrier, Opener } from "../http2/client.ts"
 import { sizeOfAll } from "../http2/hpack.ts"
 
@@ -176,7 +177,7 @@ export class Line<T, S extends LineSession> implements Opener {
   private get connections(): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
       while (this.lacking) {
-        const began = yield* Clock.currentTimeMillis
+        const began = yield* Monotonic.now
         if (this.taking.length === 0) this.connectivity.set("connecting")
         const dialled = yield* Effect.result(this.dialAny)
         if (Result.isSuccess(dialled)) {
@@ -189,7 +190,7 @@ export class Line<T, S extends LineSession> implements Opener {
         const served = this.taking.length > 0
         if (!served) this.fail(dialled.failure)
         const delay = yield* Backoff.delay(this.options.backoff, this.failures++)
-        const now = yield* Clock.currentTimeMillis
+        const now = yield* Monotonic.now
         const rest = Effect.sleep(Math.max(0, began + Duration.toMillis(delay) - now))
         if (served) {
           this.resting = yield* Effect.forkChild(rest)

@@ -6,6 +6,7 @@ import { type Clock, Duration, Effect, type Fiber } from "effect"
 import * as Deadline from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import { type Expiring, Expiry } from "../../core/rpc/expiry.ts"
+import * as Monotonic from "../../core/rpc/monotonic.ts"
 import { answered, faultOf, isDemoted, isScriptMissing, laterBecause, reasonOf, unknownFate } from "./error.ts"
 import type { Arguments, Events, Host, Link, Node } from "./link.ts"
 import type { Script } from "./scripts.ts"
@@ -109,7 +110,7 @@ export class Commands {
 
   private start<A>(write: boolean, attempt: (signal: AbortSignal) => Promise<A>): Effect.Effect<A, RpcError> {
     return Effect.withFiber((fiber) => {
-      const now = this.clock.currentTimeMillisUnsafe()
+      const now = Monotonic.nowUnsafe(this.clock)
       const deadline = fiber.getRef(Deadline.Current)
       const until = deadline === undefined ? now + patience : deadline - margin(deadline - now)
       if (until <= now) return Effect.fail(this.unreachable("there is no time left"))
@@ -184,7 +185,7 @@ export class Commands {
 
   /** The server isn't a master any more: another may be found where it was. */
   demoted(): void {
-    const now = this.clock.currentTimeMillisUnsafe()
+    const now = Monotonic.nowUnsafe(this.clock)
     if (now - this.renewedAt < 1000) return
     this.renewedAt = now
     for (const listener of this.listeners) listener(undefined)
