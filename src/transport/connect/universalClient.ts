@@ -105,9 +105,10 @@ class Round implements Caller {
     this.close()
   }
 
-  reset(code: number): void {
+  reset(code: number, tooLong?: string): void {
     const { lost, connection } = this.carrier ?? {}
-    this.fail(toConnectError(lost !== undefined && connection?.over === true ? lost : resetError(code), noTypes))
+    const error = lost !== undefined && connection?.over === true ? lost : resetError(code, tooLong)
+    this.fail(toConnectError(error, noTypes))
   }
 
   drained(): void {

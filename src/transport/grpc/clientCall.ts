@@ -208,7 +208,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
     this.finish(undefined)
   }
 
-  reset(code: number): void {
+  reset(code: number, tooLong?: string): void {
     if (this.over) return
     if (code === errorCode.refusedStream && this.move()) return
     this.stream = undefined
@@ -216,7 +216,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
     if (lost !== undefined && connection?.over === true) return this.fail(lost)
     // A server that knows the deadline may be the first to find that it has passed.
     const late = code === errorCode.cancel && this.deadline <= this.calling.now()
-    this.fail(late ? exceeded() : resetError(code))
+    this.fail(late && tooLong === undefined ? exceeded() : resetError(code, tooLong))
   }
 
   // ---- The end

@@ -6,7 +6,7 @@ import { Connection } from "./connection.ts"
 import { type ConnectionError, errorCode } from "./frames.ts"
 import type { ResponseHead } from "./head.ts"
 import type { Field } from "./hpack.ts"
-import type { Limits } from "./limits.ts"
+import { defaultLimits, type Limits } from "./limits.ts"
 import type { Stream } from "./stream.ts"
 
 /** What happens on one stream that a client has opened. */
@@ -17,8 +17,8 @@ export interface ResponseHandler {
   readonly data: (bytes: Uint8Array, start: number, end: number) => void
   /** It has ended. */
   readonly end: (trailers: ReadonlyArray<Field>) => void
-  /** The stream was cut short. */
-  readonly reset: (code: number) => void
+  /** The stream was cut short; `tooLong` says why if the response went beyond our own limit. */
+  readonly reset: (code: number, tooLong?: string) => void
   /** What waited to be sent is on its way. */
   readonly drained: () => void
 }
@@ -73,16 +73,30 @@ export interface ClientSide {
   readonly failed: (error: ConnectionError) => void
 }
 
-export const clientConnection = (side: ClientSide, limits?: Limits): ClientConnection => {
+const printable = /^[\x20-\x7e]*$/
+
+/** What to say of a response whose head or trailers are too large. */
+const tooLong = (what: string, { maxHeaderListSize }: Limits, essentials: ReadonlyArray<Field>): string => {
+  const said = essentials.filter(({ value }) => printable.test(value)).map(({ name, value }) => `${name}: ${value}`)
+  const limit = `the response has ${what} of more than the ${maxHeaderListSize} bytes that limits.maxHeaderListSize allows`
+  return said.length === 0 ? limit : `${limit}; it says ${said.join(", ")}`
+}
+
+export const clientConnection = (side: ClientSide, limits: Limits = defaultLimits): ClientConnection => {
   const connection: ClientConnection = new Connection<ResponseHandler>(
     {
       head: (stream, head) => {
         // A client's connection parses responses only, and informational ones say nothing that matters here.
         if ("status" in head && head.status >= 200) stream.context?.head(head)
       },
-      headTooLong: (stream) => {
-        connection.reset(stream, errorCode.enhanceYourCalm)
-        stream.context?.reset(errorCode.enhanceYourCalm)
+      headTooLong: (stream, essentials) => {
+        connection.reset(stream, errorCode.cancel)
+        stream.context?.reset(errorCode.cancel, tooLong("a head", limits, essentials))
+        side.room()
+      },
+      trailersTooLong: (stream, essentials) => {
+        stream.context?.reset(errorCode.cancel, tooLong("trailers", limits, essentials))
+        side.room()
       },
       data: (stream, bytes, start, end) => stream.context?.data(bytes, start, end),
       end: (stream, trailers) => {
@@ -100,7 +114,7 @@ export const clientConnection = (side: ClientSide, limits?: Limits): ClientConne
       output: side.output,
       failed: side.failed,
     },
-    { role: "client", ...(limits && { limits }) },
+    { role: "client", limits },
   )
   return connection
 }

@@ -26,6 +26,9 @@ export interface ResponseHead {
   readonly contentLength: number
 }
 
+/** What is kept of a list that is too large: how to respond to a request, and what a response came to. */
+export const essentialFields: ReadonlySet<string> = new Set([":status", "content-type", "grpc-status"])
+
 /** Where a header list is malformed; the text goes no further than our own log. */
 export class Malformed {
   readonly reason: string

@@ -3,6 +3,7 @@
  */
 import type * as net from "node:net"
 import { Duration } from "effect"
+import { headTooLarge } from "../grpc/tooLarge.ts"
 import type { Accept, StreamHandler } from "../http2/handler.ts"
 import type { Limits } from "../http2/limits.ts"
 import { serverConnection } from "../http2/server.ts"
@@ -75,7 +76,7 @@ export class Session implements Wakeable {
     }
     this.pump = new Pump({
       socket,
-      connection: (output) => serverConnection(begin, { output, failed: ignore }, limits),
+      connection: (output) => serverConnection(begin, { output, failed: ignore, headTooLarge }, limits),
       role: "server",
       linger: times.keepalive.timeout,
       died: (defect) => {

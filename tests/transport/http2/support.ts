@@ -84,6 +84,7 @@ const ignore = () => {}
 export const eventsOf = <T>(given: Partial<Events<T>>): Events<T> => ({
   head: ignore,
   headTooLong: ignore,
+  trailersTooLong: ignore,
   data: ignore,
   end: ignore,
   reset: ignore,
