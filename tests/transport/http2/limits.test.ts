@@ -9,6 +9,7 @@ import {
   data,
   fields,
   headers,
+  longHeaders,
   ping,
   requestFields,
   rstStream,
@@ -117,15 +118,11 @@ describe("a head that is larger than the limit, in many frames", () => {
       0x80 | (((size - 127) >> 7) & 0x7f),
       (size - 127) >> 14,
     )
-    const whole = Buffer.concat([block(requestFields), Buffer.of(0, 1, 0x78), length, value, entering])
-    const pieces: Array<Uint8Array> = []
-    for (let at = 0; at < whole.length; at += 16_384) {
-      const last = at + 16_384 >= whole.length ? flag.endHeaders : 0
-      const type = at === 0 ? frameType.headers : frameType.continuation
-      const ends = at === 0 && end ? flag.endStream : 0
-      pieces.push(frame(type, last | ends, streamId, whole.subarray(at, at + 16_384)))
-    }
-    return Buffer.concat(pieces)
+    return longHeaders(
+      streamId,
+      end,
+      Buffer.concat([block(requestFields), Buffer.of(0, 1, 0x78), length, value, entering]),
+    )
   }
 
   test("ends its own call, and no other: the tables are in step behind it", () => {
