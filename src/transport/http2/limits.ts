@@ -29,7 +29,7 @@ export interface Limits {
   readonly maxContinuations: number
   /**
    * Bytes of header blocks that are dropped, since their lists are over `maxHeaderListSize`: so many at once, then so many
-   * a second, and over it ENHANCE_YOUR_CALM. Default: 8 MiB, then 2 MiB.
+   * a second, and over it ENHANCE_YOUR_CALM. Default: 4 MiB, then 1 MiB.
    *
    * @example
    * serve(pi, { limits: { maxDroppedHeaderBytes: 1_048_576, maxDroppedHeaderBytesPerSecond: 131_072 } })
@@ -71,8 +71,8 @@ export const defaultLimits: Limits = {
   maxHeaderListSize: 64 * kibibyte,
   maxHeaderBlockSize: 1024 * kibibyte,
   maxContinuations: 64,
-  maxDroppedHeaderBytes: 8 * 1024 * kibibyte,
-  maxDroppedHeaderBytesPerSecond: 2 * 1024 * kibibyte,
+  maxDroppedHeaderBytes: 4 * 1024 * kibibyte,
+  maxDroppedHeaderBytesPerSecond: 1024 * kibibyte,
   maxIdleFrames: 1000,
   maxIdleFramesPerSecond: 10,
   maxResets: 1000,
