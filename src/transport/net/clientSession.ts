@@ -16,7 +16,7 @@ import type { Limits } from "../http2/limits.ts"
 import { Alarm, type Wakeable } from "./alarm.ts"
 import { Keepalive, type KeepaliveOptions, type KeepaliveTimes, keepaliveTimes } from "./keepalive.ts"
 import { Lifetime, lifetimeTimes } from "./lifetime.ts"
-import { Pump } from "./pump.ts"
+import { Pump, unfinished } from "./pump.ts"
 
 export interface ClientKeepaliveOptions extends KeepaliveOptions {
   /**
@@ -31,6 +31,8 @@ export interface ClientKeepaliveOptions extends KeepaliveOptions {
 /** How long things may take on a connection, in milliseconds. */
 export interface ClientTimes {
   readonly keepalive: KeepaliveTimes
+  /** What has begun to arrive: a frame, or a header block. */
+  readonly frame: number
   readonly withoutCalls: boolean
   /** Without a call. */
   readonly idle: number
@@ -39,7 +41,9 @@ export interface ClientTimes {
 export const clientTimes = (
   { time = "10 minutes", timeout = "20 seconds", withoutCalls = false }: ClientKeepaliveOptions,
   idle: Duration.Input,
+  frame: Duration.Input = "30 seconds",
 ): ClientTimes => ({
+  frame: Duration.toMillis(frame),
   keepalive: keepaliveTimes({ time, timeout }),
   withoutCalls,
   idle: Duration.toMillis(idle),
@@ -103,6 +107,7 @@ export class ClientSession implements Carrier, Wakeable {
         this.cut(
           new RpcError({ code: "internal", message: "the connection was closed by a defect of the client", cause }),
         ),
+      half: () => this.alarm.set(this.pump.halfSince + times.frame),
       flushed: () => {
         this.rest()
         // Streams may have been cut short here, which makes room too.
@@ -166,6 +171,10 @@ export class ClientSession implements Carrier, Wakeable {
       this.cut(unavailable("the connection was lost: the server doesn't answer"))
       return Number.POSITIVE_INFINITY
     }
+    if (now >= this.pump.halfSince + this.times.frame) {
+      connection.end(unfinished(this.times.frame))
+      return Number.POSITIVE_INFINITY
+    }
     if (alive === "ping") connection.ping()
     if (this.lifetime.due(now) === "drain") {
       this.leave()
@@ -175,10 +184,10 @@ export class ClientSession implements Carrier, Wakeable {
   }
 
   private next(now: number): number {
-    const { connection, heardAt } = this.pump
+    const { connection, heardAt, halfSince } = this.pump
     const asks = this.times.withoutCalls || connection.openStreams > 0
     const alive = asks ? this.keepalive.next(now, heardAt) : Number.POSITIVE_INFINITY
-    return Math.min(alive, this.lifetime.next(now))
+    return Math.min(alive, this.lifetime.next(now), halfSince + this.times.frame)
   }
 
   private room(): void {

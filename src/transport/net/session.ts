@@ -10,12 +10,14 @@ import { serverConnection } from "../http2/server.ts"
 import { Alarm, type Wakeable } from "./alarm.ts"
 import { Keepalive, type KeepaliveOptions, type KeepaliveTimes, keepaliveTimes } from "./keepalive.ts"
 import { Lifetime, type LifetimeOptions, type LifetimeTimes, lifetimeTimes } from "./lifetime.ts"
-import { Pump } from "./pump.ts"
+import { Pump, unfinished } from "./pump.ts"
 
 /** How long things may take on a connection, in milliseconds. */
 export interface SessionTimes {
   /** The client's preface. */
   readonly preface: number
+  /** What has begun to arrive: a frame, or a header block. */
+  readonly frame: number
   readonly keepalive: KeepaliveTimes
   readonly lifetime: LifetimeTimes
 }
@@ -26,6 +28,16 @@ export interface SessionOptions {
    * each request over HTTP/1.1, be it the first or the next. Default: 30 seconds.
    */
   readonly headersTimeout?: Duration.Input
+  /**
+   * How long a client may take for a frame of HTTP/2, or for a header block of several, from its first bytes to its last.
+   * After that the connection is closed: no other call gets through it meanwhile. Default: 30 seconds.
+   *
+   * Source: RFC 9113, sections 4.3 and 10.5.
+   *
+   * @example
+   * serve(pi, { frameTimeout: "5 seconds" })
+   */
+  readonly frameTimeout?: Duration.Input
   /** When a client that says nothing is asked whether it is there. It is closed if it isn't. */
   readonly keepalive?: KeepaliveOptions
   /** How long an HTTP/2 connection lasts. */
@@ -34,10 +46,12 @@ export interface SessionOptions {
 
 export const sessionTimes = ({
   headersTimeout = "30 seconds",
+  frameTimeout = "30 seconds",
   keepalive = {},
   connection = {},
 }: SessionOptions): SessionTimes => ({
   preface: Duration.toMillis(headersTimeout),
+  frame: Duration.toMillis(frameTimeout),
   keepalive: keepaliveTimes(keepalive),
   lifetime: lifetimeTimes(connection),
 })
@@ -54,6 +68,7 @@ export class Session implements Wakeable {
   private readonly lifetime: Lifetime
   private readonly alarm = new Alarm(this)
   private readonly prefaceBy: number
+  private readonly frameMillis: number
   // When a drain no longer waits for the peer.
   private partingAt = Number.POSITIVE_INFINITY
 
@@ -68,6 +83,7 @@ export class Session implements Wakeable {
     const now = performance.now()
     this.socket = socket
     this.prefaceBy = now + times.preface
+    this.frameMillis = times.frame
     this.keepalive = new Keepalive(times.keepalive)
     this.lifetime = new Lifetime(times.lifetime, now, Math.random())
     const begin: Accept = (connection, stream, head) => {
@@ -84,6 +100,7 @@ export class Session implements Wakeable {
         socket.destroy()
       },
       flushed: () => this.rest(),
+      half: () => this.alarm.set(this.pump.halfSince + this.frameMillis),
     })
     socket.on("close", () => this.alarm.clear())
     this.alarm.set(this.next(now))
@@ -122,6 +139,10 @@ export class Session implements Wakeable {
       this.socket.destroy()
       return Number.POSITIVE_INFINITY
     }
+    if (now >= this.pump.halfSince + this.frameMillis) {
+      connection.end(unfinished(this.frameMillis))
+      return Number.POSITIVE_INFINITY
+    }
     if (alive === "ping") connection.ping()
     if (lasts === "drain") this.drain()
     if (now >= this.partingAt) {
@@ -133,12 +154,13 @@ export class Session implements Wakeable {
 
   /** When something may be due next. */
   private next(now: number): number {
-    const { connection, heardAt } = this.pump
+    const { connection, heardAt, halfSince } = this.pump
     return Math.min(
       connection.begun ? Number.POSITIVE_INFINITY : this.prefaceBy,
       this.keepalive.next(now, heardAt),
       this.lifetime.next(now),
       this.partingAt,
+      halfSince + this.frameMillis,
     )
   }
 }
