@@ -7,6 +7,7 @@ import { type ConnectionError, errorCode } from "./frames.ts"
 import type { ResponseHead } from "./head.ts"
 import type { Field } from "./hpack.ts"
 import { defaultLimits, type Limits } from "./limits.ts"
+import type { MemoryBudget } from "./memory.ts"
 import type { Stream } from "./stream.ts"
 
 /** What happens on one stream that a client has opened. */
@@ -21,6 +22,8 @@ export interface ResponseHandler {
   readonly reset: (code: number, tooLong?: string) => void
   /** What waited to be sent is on its way. */
   readonly drained: () => void
+  /** There is no memory for what the stream holds. Without this, or if it doesn't end the stream, that is reset. */
+  readonly exhausted?: (budget: MemoryBudget) => void
 }
 
 export type ClientConnection = Connection<ResponseHandler>
@@ -82,7 +85,11 @@ const tooLong = (what: string, { maxHeaderListSize }: Limits, essentials: Readon
   return said.length === 0 ? limit : `${limit}; it says ${said.join(", ")}`
 }
 
-export const clientConnection = (side: ClientSide, limits: Limits = defaultLimits): ClientConnection => {
+export const clientConnection = (
+  side: ClientSide,
+  limits: Limits = defaultLimits,
+  memory?: MemoryBudget,
+): ClientConnection => {
   const connection: ClientConnection = new Connection<ResponseHandler>(
     {
       head: (stream, head) => {
@@ -108,13 +115,14 @@ export const clientConnection = (side: ClientSide, limits: Limits = defaultLimit
         side.room()
       },
       drained: (stream) => stream.context?.drained(),
+      exhausted: (stream, budget) => stream.context?.exhausted?.(budget),
       goaway: (_, code) => side.goaway(code),
       pong: () => {},
       settings: side.room,
       output: side.output,
       failed: side.failed,
     },
-    { role: "client", limits },
+    { role: "client", limits, ...(memory && { memory }) },
   )
   return connection
 }

@@ -8,6 +8,7 @@ import type { ConnectionError } from "./frames.ts"
 import { type Accept, answered, type ServerConnection, type ServerStream, type StreamHandler } from "./handler.ts"
 import type { Field } from "./hpack.ts"
 import { defaultLimits, type Limits } from "./limits.ts"
+import type { MemoryBudget } from "./memory.ts"
 
 export interface SocketSide {
   /** Bytes wait to be sent. */
@@ -29,7 +30,8 @@ export const serverConnection = (
   accept: Accept,
   socket: SocketSide,
   limits: Limits = defaultLimits,
-): ServerConnection => new HandlerEvents(accept, socket, limits).connection
+  memory?: MemoryBudget,
+): ServerConnection => new HandlerEvents(accept, socket, limits, memory).connection
 
 // A class, since closures for each event would make up much of an idle connection.
 class HandlerEvents implements Events<StreamHandler> {
@@ -38,11 +40,11 @@ class HandlerEvents implements Events<StreamHandler> {
   private readonly socket: SocketSide
   private readonly limits: Limits
 
-  constructor(accept: Accept, socket: SocketSide, limits: Limits) {
+  constructor(accept: Accept, socket: SocketSide, limits: Limits, memory: MemoryBudget | undefined) {
     this.accept = accept
     this.socket = socket
     this.limits = limits
-    this.connection = new Connection<StreamHandler>(this, { role: "server", limits })
+    this.connection = new Connection<StreamHandler>(this, { role: "server", limits, ...(memory && { memory }) })
   }
 
   head(stream: ServerStream, head: Head): void {
@@ -75,6 +77,10 @@ class HandlerEvents implements Events<StreamHandler> {
 
   drained(stream: ServerStream): void {
     stream.context?.drained()
+  }
+
+  exhausted(stream: ServerStream, budget: MemoryBudget): void {
+    stream.context?.exhausted?.(budget)
   }
 
   goaway(): void {}

@@ -5,6 +5,7 @@
 import type * as net from "node:net"
 import type { Connection } from "../http2/connection.ts"
 import { ConnectionError, errorCode } from "../http2/frames.ts"
+import { MemoryBudget } from "../http2/memory.ts"
 import { Output } from "../http2/output.ts"
 
 export interface PumpOptions<T> {
@@ -24,6 +25,8 @@ export interface PumpOptions<T> {
    * has a budget.
    */
   readonly role: "server" | "client"
+  /** What those bytes are taken from that the socket holds while the peer reads too little. Default: no bound. */
+  readonly memory?: MemoryBudget
   /**
    * How long the peer may take for the last bytes, and to close its side, before it is cut off: in milliseconds. Where the
    * connection has failed, or was given up, it is a second at most.
@@ -64,6 +67,9 @@ export class Pump<T> {
   private readonly socket: net.Socket
   private readonly role: "server" | "client"
   private readonly linger: number
+  private readonly memory: MemoryBudget
+  // How many bytes are taken from it.
+  private unsent = 0
   private readonly died: (defect: unknown) => void
   private readonly flushed: (() => void) | undefined
   private readonly halved: (() => void) | undefined
@@ -71,15 +77,17 @@ export class Pump<T> {
   private half = 0
   private scheduled = false
   private writable = true
+  private fullSince = Number.POSITIVE_INFINITY
   private ending = false
   // How many bytes have come since.
   private dropped = 0
   private cut: NodeJS.Timeout | undefined
   private quiet: NodeJS.Timeout | undefined
 
-  constructor({ socket, connection, role, linger, died, flushed, half }: PumpOptions<T>) {
+  constructor({ socket, connection, role, memory, linger, died, flushed, half }: PumpOptions<T>) {
     this.socket = socket
     this.role = role
+    this.memory = memory ?? new MemoryBudget("connection", Number.POSITIVE_INFINITY)
     this.linger = linger
     this.died = died
     this.flushed = flushed
@@ -96,6 +104,11 @@ export class Pump<T> {
         this.died(defect)
       }
     })
+  }
+
+  /** Since when the socket takes nothing, by `performance.now`; Infinity while it does. */
+  get stalledSince(): number {
+    return this.fullSince
   }
 
   /** True once the socket has been told to close when it has sent the last. */
@@ -152,7 +165,9 @@ export class Pump<T> {
     while (this.writable || connection.over) {
       const bytes = connection.take()
       if (bytes.length === 0) break
-      if (!socket.write(bytes, sent(bytes))) this.setWritable(false)
+      if (socket.write(bytes, sent(bytes))) continue
+      this.setWritable(false)
+      this.hold(bytes.length)
     }
     if (this.role === "server" && connection.congested) {
       socket.pause()
@@ -174,13 +189,26 @@ export class Pump<T> {
     if (this.ending) return
     this.heardAt = performance.now()
     this.setWritable(true)
+    this.hold(0)
     this.socket.resume()
     this.waitForRest()
     this.flush()
   }
 
+  /** Takes from the memory what waits in the socket. Who doesn't read, and has no memory left for it, is cut off. */
+  private hold(bytes: number): void {
+    const more = bytes - this.unsent
+    if (more < 0) this.memory.give(-more)
+    else if (this.memory.take(more) !== undefined) {
+      this.socket.destroy()
+      return
+    }
+    this.unsent = bytes
+  }
+
   private setWritable(to: boolean): void {
     this.writable = to
+    this.fullSince = to ? Number.POSITIVE_INFINITY : performance.now()
     this.connection.setWritable(to)
   }
 

@@ -10,6 +10,7 @@ import { serverConnection } from "../http2/server.ts"
 import { Alarm, type Wakeable } from "./alarm.ts"
 import { Keepalive, type KeepaliveOptions, type KeepaliveTimes, keepaliveTimes } from "./keepalive.ts"
 import { Lifetime, type LifetimeOptions, type LifetimeTimes, lifetimeTimes } from "./lifetime.ts"
+import type { ConnectionMemory } from "./memory.ts"
 import { Pump, unfinished } from "./pump.ts"
 
 /** How long things may take on a connection, in milliseconds. */
@@ -18,6 +19,8 @@ export interface SessionTimes {
   readonly preface: number
   /** What has begun to arrive: a frame, or a header block. */
   readonly frame: number
+  /** What waits to be sent, while none of it goes. */
+  readonly send: number
   readonly keepalive: KeepaliveTimes
   readonly lifetime: LifetimeTimes
 }
@@ -38,6 +41,15 @@ export interface SessionOptions {
    * serve(pi, { frameTimeout: "5 seconds" })
    */
   readonly frameTimeout?: Duration.Input
+  /**
+   * How long a client may take nothing of a response that waits for it, before that is dropped and its stream reset; or
+   * nothing of all that is sent to it, before its connection is closed. A call's deadline ends its response too. Give
+   * `Duration.infinity` where clients read from a stream as seldom as that. Default: 60 seconds.
+   *
+   * @example
+   * const server = yield* serve(pi, { sendTimeout: "10 minutes" })
+   */
+  readonly sendTimeout?: Duration.Input
   /** When a client that says nothing is asked whether it is there. It is closed if it isn't. */
   readonly keepalive?: KeepaliveOptions
   /** How long an HTTP/2 connection lasts. */
@@ -47,17 +59,22 @@ export interface SessionOptions {
 export const sessionTimes = ({
   headersTimeout = "30 seconds",
   frameTimeout = "30 seconds",
+  sendTimeout = "60 seconds",
   keepalive = {},
   connection = {},
 }: SessionOptions): SessionTimes => ({
   preface: Duration.toMillis(headersTimeout),
   frame: Duration.toMillis(frameTimeout),
+  send: Duration.toMillis(sendTimeout),
   keepalive: keepaliveTimes(keepalive),
   lifetime: lifetimeTimes(connection),
 })
 
 // What a drain waits for a peer to answer: a round trip takes less on almost any network.
 const partingMillis = 1000
+
+// So often in that time it is looked whether something of what waits has been sent.
+const looksPerTimeout = 4
 
 const ignore = () => {}
 
@@ -69,21 +86,26 @@ export class Session implements Wakeable {
   private readonly alarm = new Alarm(this)
   private readonly prefaceBy: number
   private readonly frameMillis: number
+  private readonly sendTimeout: number
+  // When it is looked next whether what waits is being sent; Infinity while nothing waits.
+  private lookAt = Number.POSITIVE_INFINITY
   // When a drain no longer waits for the peer.
   private partingAt = Number.POSITIVE_INFINITY
 
-  /** `died` is told of what was thrown where nothing should be, once for each time. */
+  /** What is held for the peer is taken from `memory`. `died` is told of what was thrown where nothing should be, once for each time. */
   constructor(
     socket: net.Socket,
     accept: Accept,
     times: SessionTimes,
     limits: Limits,
+    memory: ConnectionMemory,
     died: (defect: unknown) => void,
   ) {
     const now = performance.now()
     this.socket = socket
     this.prefaceBy = now + times.preface
     this.frameMillis = times.frame
+    this.sendTimeout = times.send
     this.keepalive = new Keepalive(times.keepalive)
     this.lifetime = new Lifetime(times.lifetime, now, Math.random())
     const begin: Accept = (connection, stream, head) => {
@@ -92,17 +114,25 @@ export class Session implements Wakeable {
     }
     this.pump = new Pump({
       socket,
-      connection: (output) => serverConnection(begin, { output, failed: ignore, headTooLarge }, limits),
+      connection: (output) => serverConnection(begin, { output, failed: ignore, headTooLarge }, limits, memory),
       role: "server",
+      memory,
       linger: times.keepalive.timeout,
       died: (defect) => {
         died(defect)
         socket.destroy()
       },
-      flushed: () => this.rest(),
+      flushed: () => {
+        this.rest()
+        this.watchSending()
+      },
       half: () => this.alarm.set(this.pump.halfSince + this.frameMillis),
     })
-    socket.on("close", () => this.alarm.clear())
+    // Behind the pump's, which ends the streams.
+    socket.on("close", () => {
+      this.alarm.clear()
+      memory.end()
+    })
     this.alarm.set(this.next(now))
     this.pump.flush()
   }
@@ -129,13 +159,29 @@ export class Session implements Wakeable {
     if (this.lifetime.busy && this.pump.connection.openStreams === 0) this.lifetime.rest(performance.now())
   }
 
+  /** Sees to it that what waits to be sent is looked at. */
+  private watchSending(): void {
+    if (!this.waits) return
+    const { sendsBy } = this.pump.connection
+    if (this.lookAt === Number.POSITIVE_INFINITY) {
+      this.lookAt = performance.now() + this.sendTimeout / looksPerTimeout
+      this.alarm.set(Math.min(this.lookAt, sendsBy))
+    } else if (sendsBy < this.lookAt) this.alarm.set(sendsBy)
+  }
+
+  private get waits(): boolean {
+    const { connection, stalledSince } = this.pump
+    return connection.sending || stalledSince !== Number.POSITIVE_INFINITY
+  }
+
   /** Does what is due on the connection. */
   ring(now: number): number {
     const { connection, closing, heardAt } = this.pump
     if (closing) return Number.POSITIVE_INFINITY
     const alive = this.keepalive.due(now, heardAt)
     const lasts = this.lifetime.due(now)
-    if (alive === "close" || lasts === "close" || (!connection.begun && now >= this.prefaceBy)) {
+    const stalled = now >= this.pump.stalledSince + this.sendTimeout
+    if (stalled || alive === "close" || lasts === "close" || (!connection.begun && now >= this.prefaceBy)) {
       this.socket.destroy()
       return Number.POSITIVE_INFINITY
     }
@@ -145,6 +191,10 @@ export class Session implements Wakeable {
     }
     if (alive === "ping") connection.ping()
     if (lasts === "drain") this.drain()
+    if (now >= Math.min(this.lookAt, connection.sendsBy)) {
+      connection.endOverdue(now, this.sendTimeout)
+      this.lookAt = this.waits ? now + this.sendTimeout / looksPerTimeout : Number.POSITIVE_INFINITY
+    }
     if (now >= this.partingAt) {
       this.partingAt = Number.POSITIVE_INFINITY
       connection.part()
@@ -161,6 +211,8 @@ export class Session implements Wakeable {
       this.lifetime.next(now),
       this.partingAt,
       halfSince + this.frameMillis,
+      this.lookAt,
+      connection.sendsBy,
     )
   }
 }
