@@ -14,12 +14,11 @@ export {
   protocols,
 } from "./channel.ts"
 export * as Client from "./client.ts"
-export { register } from "./connect/routes.ts"
 export { createTransport, type OwnTransport, toTransport } from "./connect/transport.ts"
 export { type DiscoverOptions, discover } from "./discover.ts"
 export { type DnsOptions, dns } from "./dns/registry.ts"
 export { type EtcdOptions, etcd } from "./etcd/registry.ts"
-export { type FetchHandler, toFetch } from "./fetch.ts"
+export { type ExecutionContext, type FetchHandler, toFetch } from "./fetch.ts"
 export { healthService } from "./health.ts"
 export type { Limits } from "./http2/limits.ts"
 export { brotli, type CompressionOptions, compression, encodings, gzip, zstd } from "./layers/compression.ts"

@@ -1,83 +1,85 @@
 /**
- * Handlers of a Connect router for requests of `node:http`.
- *
- * Connect-ES has an adapter of its own. What that throws ends the process, and it prints an error for each client that
- * goes away in the middle of an answer, by the way Deno tells it.
+ * A request of `node:http` as an exchange.
  */
 import type * as http from "node:http"
-import { createContextValues } from "@connectrpc/connect"
-import type { UniversalHandlerFn, UniversalServerRequest } from "@connectrpc/connect/protocol"
-import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node"
-import { unimplemented } from "../../core/rpc/service.ts"
-import { isGrpc } from "../grpc/codec.ts"
-import { encodeMessage } from "../grpc/status.ts"
+import type { Peer } from "../../core/rpc/call.ts"
+import type { Answerer, Exchange, RequestHandler } from "../exchange.ts"
+import { type ErrorCode, errorCode } from "../http2/frames.ts"
+import type { Field } from "../http2/hpack.ts"
 import { peerOf } from "../net/listen.ts"
-import { answerNotFound } from "../notFound.ts"
-import { gather } from "./gathering.ts"
-import { peerKey } from "./routes.ts"
+
+class NodeExchange implements Exchange {
+  readonly peer: Peer
+  readonly hasTrailers = false
+  readonly maxHeaderListSize = 65_536
+  closed = false
+  private readonly request: http.IncomingMessage
+  private readonly response: http.ServerResponse
+
+  constructor(request: http.IncomingMessage, response: http.ServerResponse) {
+    this.request = request
+    this.response = response
+    this.peer = peerOf(request.socket)
+  }
+
+  sendHeaders([status, ...fields]: ReadonlyArray<Field>, endStream: boolean): void {
+    if (this.closed) return
+    this.response.statusCode = Number(status?.value)
+    for (const { name, value } of fields) this.response.appendHeader(name, value)
+    if (endStream) this.sendEnd()
+    else this.response.flushHeaders()
+  }
+
+  sendData(bytes: Uint8Array): boolean {
+    return this.closed || this.response.write(bytes)
+  }
+
+  sendEnd(): void {
+    if (this.closed) return
+    this.closed = true
+    this.response.end()
+    this.request.resume()
+  }
+
+  reset(_: ErrorCode): void {
+    this.closed = true
+    this.response.destroy()
+  }
+
+  consumed(): void {}
+}
 
 export const toNodeHandler =
-  (routes: ReadonlyMap<string, UniversalHandlerFn>, maxReceiveBytes: number): http.RequestListener =>
+  (answer: Answerer): http.RequestListener =>
   (request, response) => {
-    if (isGrpc(contentTypeOf(request))) return refuseGrpc(response)
-    const path = request.url?.split("?", 1)[0] ?? ""
-    const handler = routes.get(path)
-    if (handler === undefined) return fallback(path, request, response)
-    const call = read(request, response, maxReceiveBytes)
-    if (call === undefined) {
+    const fields: Array<Field> = []
+    const { rawHeaders } = request
+    for (let i = 0; i < rawHeaders.length; i += 2)
+      fields.push({ name: (rawHeaders[i] ?? "").toLowerCase(), value: rawHeaders[i + 1] ?? "" })
+    const authority = request.headers.host ?? ""
+    if (!/^[^\s[/]+$|^\[/.test(authority) || authority === "[") {
       response.statusCode = 400
       response.end()
       return
     }
-    // What is left of a request that was answered early, as one over the limit is, must not lie there: the connection's
-    // next request waits behind it.
-    response.once("finish", () => request.resume())
-    handler(call)
-      .then((answer) => universalResponseToNodeResponse(answer, response))
-      // Nobody is left to answer: the peer has gone, and its call has been cancelled already.
-      .catch(() => response.destroy())
+    const exchange = new NodeExchange(request, response)
+    const handler: RequestHandler = answer(exchange, {
+      method: request.method ?? "",
+      scheme: "http",
+      path: request.url ?? "",
+      authority,
+      fields,
+      contentLength: Number(request.headers["content-length"] ?? -1),
+      expectsContinue: false,
+    })
+    request.on("data", (bytes: Uint8Array) => handler.data(bytes, 0, bytes.length))
+    request.on("end", () => handler.end([]))
+    request.on("error", () => {})
+    response.on("drain", () => handler.drained())
+    response.on("close", () => {
+      if (!exchange.closed) {
+        exchange.closed = true
+        handler.reset(errorCode.cancel)
+      }
+    })
   }
-
-// Throws where a request's Host is missing or no host: Connect-ES wants a whole URL.
-const read = (
-  request: http.IncomingMessage,
-  response: http.ServerResponse,
-  maxReceiveBytes: number,
-): UniversalServerRequest | undefined => {
-  try {
-    const call = universalRequestFromNodeRequest(
-      request,
-      response,
-      undefined,
-      createContextValues().set(peerKey, peerOf(request.socket)),
-    )
-    // Over HTTP/1.1 Connect-ES would refuse all bidi methods. Half duplex, with all requests before the first answer,
-    // they work there too; the version serves for nothing else.
-    // And its own iterator destroys a request that it leaves early, which leaves the connection to nobody.
-    const body = gather(call.header, request.iterator({ destroyOnReturn: false }), maxReceiveBytes)
-    return { ...call, httpVersion: "2.0", body }
-  } catch {
-    return undefined
-  }
-}
-
-const contentTypeOf = (request: http.IncomingMessage): string => request.headers["content-type"] ?? ""
-
-// gRPC needs HTTP/2 (PROTOCOL-HTTP2): in HTTP/1.1 its status would be in trailers, which Bun doesn't send.
-const refuseGrpc = (response: http.ServerResponse): void => {
-  response.statusCode = 505
-  response.setHeader("content-type", "text/plain; charset=utf-8")
-  response.setHeader("connection", "close")
-  response.end("gRPC needs HTTP/2; over HTTP/1.1 there are gRPC-Web and Connect\n")
-}
-
-// gRPC-Web has a status of its own for a method that isn't there.
-const fallback = (path: string, request: http.IncomingMessage, response: http.ServerResponse): void => {
-  const contentType = contentTypeOf(request)
-  if (!contentType.startsWith("application/grpc-web")) return answerNotFound(response)
-  // The request's own: gRPC-Web reads no answer in gRPC's.
-  response.setHeader("content-type", contentType)
-  response.setHeader("grpc-status", "12")
-  response.setHeader("grpc-message", encodeMessage(unimplemented(path).message))
-  response.end()
-}
