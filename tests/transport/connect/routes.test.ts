@@ -5,6 +5,7 @@ import { Context, Deferred, Effect, Stream } from "effect"
 import { intercept } from "../../../src/core/layers/intercept.ts"
 import { piClosedForm } from "../../../src/core/pi/series.ts"
 import { Call, sendHeader, sendTrailer } from "../../../src/core/rpc/call.ts"
+import * as Deadline from "../../../src/core/rpc/deadline.ts"
 import { RpcError } from "../../../src/core/rpc/error.ts"
 import * as Metadata from "../../../src/core/rpc/metadata.ts"
 import type { Service as AnyService } from "../../../src/core/rpc/service.ts"
@@ -71,7 +72,7 @@ describe("a service as routes", () => {
             assert.deepEqual([call.method.service, call.method.name], ["pi.PiCalculator", "Calc"])
             assert.equal(call.method.idempotency, "no_side_effects")
             assert.equal(call.peer.address, undefined)
-            const left = (call.deadline ?? 0) - Date.now()
+            const left = yield* Deadline.remaining(call.deadline ?? 0)
             assert.ok(0 < left && left <= 60_000, `${left}`)
             return { value: yield* Answer }
           }),
