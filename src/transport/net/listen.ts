@@ -10,6 +10,7 @@ import type { Peer } from "../../core/rpc/call.ts"
 import type { ServerConnection, ServerStream } from "../http2/handler.ts"
 import type { RequestHead } from "../http2/head.ts"
 import { type Limits, limitsOf } from "../http2/limits.ts"
+import { type MemoryOptions, type MemoryUse, ServerMemory } from "./memory.ts"
 import { Session, type SessionOptions, sessionTimes } from "./session.ts"
 import { type TlsOptions, tlsFault, toServerOptions } from "./tls.ts"
 
@@ -49,6 +50,8 @@ export interface ListenOptions extends SessionOptions {
   readonly maxConnections?: number
   /** What one HTTP/2 connection may make us hold or do. */
   readonly limits?: Partial<Limits>
+  /** How many bytes may be held for peers: for all together, for each, and on a connection. */
+  readonly memory?: MemoryOptions
 }
 
 /** Host and port as they stand in a URL. */
@@ -57,6 +60,8 @@ export const authority = (host: string, port: number): string => `${host.include
 export interface Listening {
   readonly host: string
   readonly port: number
+  /** How much memory is held for peers now, and how often something was refused for want of it. */
+  readonly memory: MemoryUse
 }
 
 /** Who answers requests. */
@@ -106,6 +111,7 @@ export const listen = Effect.fnUntraced(function* (
     tls: secure,
     maxConnections = 65_536,
     limits,
+    memory: memoryOptions,
     ...options
   }: ListenOptions,
 ): Effect.fn.Return<Listening, ListenError, Scope.Scope> {
@@ -120,6 +126,7 @@ export const listen = Effect.fnUntraced(function* (
   }
   const times = sessionTimes(options)
   const allLimits = limitsOf(limits)
+  const memory = new ServerMemory(memoryOptions)
   const http1 = http1Carriers(handlers.http1, times.preface, () => draining)
 
   // No arrow functions here and below: one for all sockets does, given the socket as `this`.
@@ -147,6 +154,7 @@ export const listen = Effect.fnUntraced(function* (
       (connection, stream, head) => handlers.http2(connection, stream, head, peer),
       times,
       allLimits,
+      memory.open(socket.remoteAddress ?? ""),
       died,
     )
     sockets.set(socket, opened)
@@ -216,7 +224,7 @@ export const listen = Effect.fnUntraced(function* (
   )
 
   const bound = server.address()
-  return { host, port: typeof bound === "object" && bound !== null ? bound.port : port }
+  return { host, port: typeof bound === "object" && bound !== null ? bound.port : port, memory }
 })
 
 /** Who is at the other end of a socket. */
