@@ -6,8 +6,9 @@ import { Background } from "../../core/rpc/background.ts"
 import { type Call, type CallInfo, noResponse } from "../../core/rpc/call.ts"
 import { exceeded, limited } from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
+import * as Metadata from "../../core/rpc/metadata.ts"
 import * as Monotonic from "../../core/rpc/monotonic.ts"
-import { serving as inContext, respond } from "../../core/rpc/service.ts"
+import { serving as inContext, internalError, logUnsendable, respond } from "../../core/rpc/service.ts"
 import type { Exchange, RequestHandler } from "../exchange.ts"
 import type { Serving } from "../grpc/server.ts"
 import type { Begun } from "../grpc/turn.ts"
@@ -155,8 +156,25 @@ export abstract class ConnectCall implements RequestHandler, Begun {
       return encode(error)
     } catch (cause) {
       Effect.runForkWith(this.serving.context)(Effect.logError("an error could not be sent", cause, error))
-      return encode(new RpcError({ code: "internal", message: "internal error" }))
+      return encode(internalError())
     }
+  }
+
+  /**
+   * The error of a call with metadata that can't be sent, of which then none is: what was wrong is the program's mistake, so
+   * the log says it. `undefined` if all can be sent.
+   */
+  protected unsendable(...all: ReadonlyArray<Metadata.Metadata>): RpcError | undefined {
+    for (const one of all) {
+      const fault = Metadata.fault(one)
+      if (fault === undefined) continue
+      const { method, response } = this.info
+      response.header = Metadata.empty
+      response.trailer = Metadata.empty
+      Effect.runForkWith(this.serving.context)(logUnsendable(method, fault))
+      return internalError()
+    }
+    return undefined
   }
 }
 

@@ -103,9 +103,11 @@ export class StreamCall extends ConnectCall implements Source, Sink {
     this.sendLast(error)
   }
 
-  private sendLast(error: RpcError | undefined): void {
+  private sendLast(reason: RpcError | undefined): void {
     this.close()
-    const { trailer } = this.info.response
+    const { response } = this.info
+    const error = this.unsendable(response.trailer, reason?.metadata ?? Metadata.empty) ?? reason
+    const { trailer } = response
     const { types } = this.opening.route
     const last =
       error === undefined
@@ -119,15 +121,15 @@ export class StreamCall extends ConnectCall implements Source, Sink {
     if (this.headSent) return
     const { response } = this.info
     let fields = this.opening.response
-    let large = false
+    let error: RpcError | undefined
     if (response.header.length > 0) {
+      error = this.unsendable(response.header)
       const whole = [...fields, ...toFields(response.header)]
-      large = !this.fits(whole)
-      if (large) response.header = Metadata.empty
-      else fields = whole
+      if (error === undefined && !this.fits(whole)) error = this.tooLarge("leading")
+      if (error === undefined) fields = whole
     }
     this.headSent = true
     this.exchange.sendHeaders(fields, false)
-    if (large) this.broken(this.tooLarge("leading"))
+    if (error !== undefined) this.broken(error)
   }
 }

@@ -6,6 +6,7 @@
  */
 import { Effect } from "effect"
 import { RpcError } from "../../core/rpc/error.ts"
+import { internalError } from "../../core/rpc/service.ts"
 import * as Status from "../../core/rpc/status.ts"
 import { toFields } from "../grpc/metadata.ts"
 import type { Field } from "../http2/hpack.ts"
@@ -88,8 +89,10 @@ export class UnaryCall extends ConnectCall {
 
   protected succeed(): void {
     const { answer, encoding } = this
-    if (answer === undefined) return this.fail(new RpcError({ code: "internal", message: "internal error" }))
+    if (answer === undefined) return this.fail(internalError())
     const { header, trailer } = this.info.response
+    const unsendable = this.unsendable(header, trailer)
+    if (unsendable !== undefined) return this.fail(unsendable)
     let fields = this.opening.response
     if (encoding !== undefined) fields = [...fields, { name: "content-encoding", value: encoding }]
     if (header.length > 0 || trailer.length > 0) {
@@ -99,9 +102,11 @@ export class UnaryCall extends ConnectCall {
     this.send(fields, answer)
   }
 
-  protected fail(error: RpcError): void {
+  protected fail(reason: RpcError): void {
     const { route, accepted } = this.opening
-    const { header, trailer } = this.info.response
+    const { response } = this.info
+    const error = this.unsendable(response.header, response.trailer, reason.metadata) ?? reason
+    const { header, trailer } = response
     const { code, body, metadata } = this.encoded(error, (sent) => ({
       code: sent.code,
       body: utf8.encode(JSON.stringify(errorJson(sent, route.types))),
