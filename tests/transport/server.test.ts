@@ -346,6 +346,25 @@ describe("a header that is sent before the first message", () => {
       assert.equal(trailers["grpc-status"], "0")
     }))
 
+  for (const contentType of ["application/grpc", "application/connect+proto"]) {
+    test(`and is over the client's limit ends its program too, in ${contentType}`, () =>
+      Effect.gen(function* () {
+        const ended = yield* Deferred.make<void>()
+        const calcRange = () =>
+          Stream.fromEffect(
+            Effect.andThen(sendHeader({ "x-wide": "w".repeat(100_000) }), Effect.andThen(flushHeader, Effect.never)),
+          ).pipe(Stream.ensuring(Deferred.succeed(ended, undefined)))
+        const request = yield* http2Requests(yield* start(Service.partial(PiCalculator, { calcRange })))
+        const headers = { ":path": "/pi.PiCalculator/CalcRange", "content-type": contentType }
+        const answer = yield* request(headers, envelope(request999))
+        assert.match(
+          decodeURI(`${answer.headers["grpc-message"]} ${answer.trailers["grpc-message"]} ${answer.body}`),
+          /leading metadata/,
+        )
+        yield* Deferred.await(ended)
+      }))
+  }
+
   for (const protocol of protocols) {
     test(`or with that message: over ${protocol} a client has it in any case`, () =>
       Effect.gen(function* () {

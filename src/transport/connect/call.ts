@@ -118,6 +118,8 @@ export abstract class ConnectCall implements RequestHandler, Begun {
     if (exit !== undefined) return this.finish(exit)
     this.fiber = fiber
     fiber.addObserver((late) => this.finish(late))
+    // What the program did in its first turn may have ended the call.
+    if (this.over) fiber.interruptUnsafe()
   }
 
   private finish(exit: Exit.Exit<unknown, RpcError>): void {

@@ -155,6 +155,8 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
     if (exit !== undefined) return this.finish(exit)
     this.fiber = fiber
     fiber.addObserver((late) => this.finish(late))
+    // What the program did in its first turn may have ended the call.
+    if (this.over) fiber.interruptUnsafe()
   }
 
   // ---- The body of the request, and of the response
