@@ -1,47 +1,49 @@
 /**
  * What answers a request for a path that nobody serves: the same over HTTP/1.1 and HTTP/2. gRPC has a status of its own
- * for that and gets it from the gRPC server.
+ * for that and gets it from the gRPC server; gRPC-Web has it too.
  */
-import type * as http from "node:http"
-import type { ServerConnection, ServerStream, StreamHandler } from "./http2/handler.ts"
+import { unimplemented } from "../core/rpc/service.ts"
+import type { Exchange, RequestHandler } from "./exchange.ts"
+import { encodeMessage } from "./grpc/status.ts"
+import type { RequestHead } from "./http2/head.ts"
 
 const text = "not found: a call is a POST to /package.Service/Method\n"
 const contentType = "text/plain; charset=utf-8"
 
-/** Over HTTP/2, once the request has ended. */
-export class NotFound implements StreamHandler {
-  private readonly connection: ServerConnection
-  private readonly stream: ServerStream
+/** Takes the rest of a request that has its response. */
+export const answered = (exchange: Exchange): RequestHandler => ({
+  data: (_, start, end) => exchange.consumed(end - start),
+  end: () => {},
+  reset: () => {},
+  drained: () => {},
+  stop: () => {},
+})
 
-  constructor(connection: ServerConnection, stream: ServerStream) {
-    this.connection = connection
-    this.stream = stream
-  }
-
-  data(_: Uint8Array, start: number, end: number): void {
-    this.connection.taken(this.stream, end - start)
-  }
-
-  end(): void {
-    const head = [
-      { name: ":status", value: "404" },
-      { name: "content-type", value: contentType },
-    ]
-    this.connection.sendHeaders(this.stream, head, false)
-    this.connection.sendData(this.stream, new TextEncoder().encode(text))
-    this.connection.sendEnd(this.stream)
-  }
-
-  reset(): void {}
-  drained(): void {}
-  stop(): void {
-    this.end()
-  }
+/** Sends a response of text, and takes the rest of the request. */
+export const respondText = (exchange: Exchange, status: number, body: string): RequestHandler => {
+  const head = [
+    { name: ":status", value: `${status}` },
+    { name: "content-type", value: contentType },
+  ]
+  exchange.sendHeaders(head, false)
+  exchange.sendData(new TextEncoder().encode(body))
+  exchange.sendEnd()
+  return answered(exchange)
 }
 
-/** Over HTTP/1.1. */
-export const answerNotFound = (response: http.ServerResponse): void => {
-  response.statusCode = 404
-  response.setHeader("content-type", contentType)
-  response.end(text)
+export const notFound = (exchange: Exchange): RequestHandler => respondText(exchange, 404, text)
+
+/** The status of gRPC-Web for a method that nobody serves. */
+export const webUnimplemented = (exchange: Exchange, { path, fields }: RequestHead): RequestHandler => {
+  exchange.sendHeaders(
+    [
+      { name: ":status", value: "200" },
+      // The request's own: gRPC-Web reads no response in gRPC's.
+      { name: "content-type", value: fields.find(({ name }) => name === "content-type")?.value ?? "" },
+      { name: "grpc-status", value: "12" },
+      { name: "grpc-message", value: encodeMessage(unimplemented(path).message) },
+    ],
+    true,
+  )
+  return answered(exchange)
 }

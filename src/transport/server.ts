@@ -1,22 +1,25 @@
 /**
  * `serve`: services on a port, in all of gRPC, gRPC-Web, Connect and JSON, over HTTP/1.1 and HTTP/2.
  *
- * gRPC on HTTP/2 goes straight to the programs. Everything else goes through Connect-ES, on the same HTTP/2 or on the
- * runtime's HTTP/1.1.
+ * gRPC on HTTP/2 goes straight to the programs. Everything else goes through Connect-ES, on HTTP/2 or HTTP/1.1 alike.
  */
 import type { DescService } from "@bufbuild/protobuf"
 import { Code, ConnectError, type ConnectRouter, createConnectRouter } from "@connectrpc/connect"
 import { Effect, type Scope } from "effect"
 import type { Call } from "../core/rpc/call.ts"
 import type { Service } from "../core/rpc/service.ts"
-import { Exchange } from "./connect/exchange.ts"
-import { toNodeHandler } from "./connect/node.ts"
 import { explained } from "./connect/refusal.ts"
 import { register } from "./connect/routes.ts"
+import { UniversalExchange } from "./connect/universal.ts"
+import type { Answerer } from "./exchange.ts"
+import { refuseGrpc } from "./grpc/http1.ts"
 import { GrpcServer } from "./grpc/server.ts"
 import { defaultMaxReceiveBytes, type MessageLimits } from "./limits.ts"
-import { authority, type Handlers, type ListenError, type Listening, type ListenOptions, listen } from "./net/listen.ts"
-import { NotFound } from "./notFound.ts"
+import { authority } from "./net/address.ts"
+import { type Handlers, type Listening, type ListenOptions, listen } from "./net/listen.ts"
+import type { ListenError } from "./net/listenError.ts"
+import { notFound, webUnimplemented } from "./notFound.ts"
+import { StreamExchange } from "./streamExchange.ts"
 
 /** Routes of Connect-ES, as its own adapters take them. */
 export type Routes = (router: ConnectRouter) => void
@@ -59,15 +62,24 @@ export const serve = Effect.fnUntraced(function* <R = never>(
   const routes = new Map(router.handlers.map((handler) => [handler.requestPath, explained(handler)]))
   // What the programs need is in the context that they are run with.
   const grpc = new GrpcServer(all as ReadonlyArray<Service<DescService, never>>, context, options)
+  /** Who handles a request that isn't gRPC; `undefined` for a path that nobody serves. */
+  const routed: (...request: Parameters<Answerer>) => ReturnType<Answerer> | undefined = (exchange, head) => {
+    const route = routes.get(head.path.split("?", 1)[0] ?? "")
+    return route && new UniversalExchange(exchange, head, route, maxReceiveBytes)
+  }
   const handlers: Handlers = {
     http2: (connection, stream, head, peer) => {
       if (grpc.accept(connection, stream, head, peer)) return
-      const route = routes.get(head.path.split("?", 1)[0] ?? "")
-      if (route !== undefined) stream.context = new Exchange(connection, stream, head, peer, route, maxReceiveBytes)
+      const exchange = new StreamExchange(connection, stream, peer)
+      const handler = routed(exchange, head)
+      if (handler !== undefined) stream.context = handler
       else if (GrpcServer.speaks(head)) grpc.refuse(connection, stream, head)
-      else stream.context = new NotFound(connection, stream)
+      else stream.context = notFound(exchange)
     },
-    http1: toNodeHandler(routes, maxReceiveBytes),
+    http1: (exchange, head) =>
+      refuseGrpc(exchange, head) ??
+      routed(exchange, head) ??
+      (GrpcServer.speaks(head) ? webUnimplemented(exchange, head) : notFound(exchange)),
     interrupt: () => shutdown.abort(new ConnectError("the server is shutting down", Code.Unavailable)),
   }
   const listening = yield* listen(handlers, options)
