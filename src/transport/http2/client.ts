@@ -7,6 +7,7 @@ import { type ConnectionError, errorCode } from "./frames.ts"
 import type { ResponseHead } from "./head.ts"
 import type { Field } from "./hpack.ts"
 import type { Limits } from "./limits.ts"
+import type { MemoryBudget } from "./memory.ts"
 import type { Stream } from "./stream.ts"
 
 /** What happens on one stream that a client has opened. */
@@ -73,7 +74,7 @@ export interface ClientSide {
   readonly failed: (error: ConnectionError) => void
 }
 
-export const clientConnection = (side: ClientSide, limits?: Limits): ClientConnection => {
+export const clientConnection = (side: ClientSide, limits?: Limits, memory?: MemoryBudget): ClientConnection => {
   const connection: ClientConnection = new Connection<ResponseHandler>(
     {
       head: (stream, head) => {
@@ -100,7 +101,7 @@ export const clientConnection = (side: ClientSide, limits?: Limits): ClientConne
       output: side.output,
       failed: side.failed,
     },
-    { role: "client", ...(limits && { limits }) },
+    { role: "client", ...(limits && { limits }), ...(memory && { memory }) },
   )
   return connection
 }

@@ -25,6 +25,7 @@ import { HeaderBlock, priorityLength } from "./headerBlock.ts"
 import type { Field } from "./hpack.ts"
 import { Decoder } from "./hpackDecoder.ts"
 import { defaultLimits, type Limits } from "./limits.ts"
+import { MemoryBudget } from "./memory.ts"
 import { FrameReader, type FrameSink } from "./reader.ts"
 import { Sender } from "./sender.ts"
 import {
@@ -44,6 +45,8 @@ export interface ConnectionOptions {
   readonly role: "server" | "client"
   /** Default: `defaultLimits`. */
   readonly limits?: Limits
+  /** What bytes are taken from that are held for the peer. Default: a budget of 64 MiB of its own. */
+  readonly memory?: MemoryBudget
   /** A clock in milliseconds for the limits that are per second. Default: `performance.now`. */
   readonly now?: () => number
 }
@@ -61,12 +64,18 @@ const presumed = { maxConcurrentStreams: 100 }
 // What nghttp2 takes, and so Node's clients and curl: they don't say so.
 const largestHeaderList = 65_536
 
+const defaultMemory = 64 * 1024 * 1024
+
+// What a stream costs that holds little or nothing: ours, its program's fiber, the call's objects.
+const streamMemory = 8192
+
 const monotonic = () => performance.now()
 
 export class Connection<T> implements FrameSink {
   private readonly server: boolean
   private readonly events: Events<T>
   private readonly limits: Limits
+  private readonly memory: MemoryBudget
   private readonly budgets: Budgets
   private readonly reader: FrameReader
   private readonly block: HeaderBlock
@@ -87,12 +96,13 @@ export class Connection<T> implements FrameSink {
   private parted = false
   private ended = false
 
-  constructor(events: Events<T>, { role, limits = defaultLimits, now = monotonic }: ConnectionOptions) {
+  constructor(events: Events<T>, { role, limits = defaultLimits, memory, now = monotonic }: ConnectionOptions) {
     this.server = role === "server"
     this.events = events
     // To a server the peer may push nothing whatever it says, so it is no news that it may not (section 6.5.2).
     this.remote = this.server ? defaultSettings : { ...defaultSettings, enablePush: false }
     this.limits = limits
+    this.memory = memory ?? new MemoryBudget("connection", defaultMemory)
     this.budgets = new Budgets(role, limits, now)
     this.ids = new StreamIds(role)
     this.sender = new Sender(limits.maxOutput, (stream) => this.events.drained(stream))
@@ -415,7 +425,11 @@ export class Connection<T> implements FrameSink {
       this.ids.remember(streamId)
       return undefined
     }
-    return this.createStream(streamId)
+    const stream = this.createStream(streamId)
+    if (this.charge(stream, 0) === undefined) return stream
+    this.budgets.reset()
+    this.reset(stream, errorCode.enhanceYourCalm)
+    return undefined
   }
 
   /** An open stream; `undefined` for one that is closed and may still be spoken to. All others are errors. */
@@ -534,6 +548,15 @@ export class Connection<T> implements FrameSink {
     return stream
   }
 
+  /** Takes from the memory what a stream holds now, as far as it hasn't. Gives the budget that hasn't got it. */
+  private charge(stream: Stream<T>, held: number): MemoryBudget | undefined {
+    const more = Math.max(streamMemory, held) - stream.charged
+    if (more <= 0) return undefined
+    const short = this.memory.take(more)
+    if (short === undefined) stream.charged += more
+    return short
+  }
+
   /** Moves a stream on in its states; false where the event isn't allowed. */
   private step(stream: Stream<T>, on: Event): boolean {
     const to = next(stream.state, on)
@@ -547,6 +570,8 @@ export class Connection<T> implements FrameSink {
     stream.state = state.closed
     this.streams.delete(stream.id)
     this.sender.forget(stream)
+    this.memory.give(stream.charged)
+    stream.charged = 0
     // What the user didn't take in will never be: the connection's window gets it back.
     if (stream.untaken > 0) this.takenByConnection(stream.untaken)
     stream.untaken = 0

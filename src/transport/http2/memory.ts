@@ -30,6 +30,12 @@ export class MemoryBudget {
     return short
   }
 
+  /** How many bytes more could be taken now. */
+  get room(): number {
+    const own = this.limit - this.used
+    return this.parent === undefined ? own : Math.min(own, this.parent.room)
+  }
+
   /** Gives bytes back. */
   give(bytes: number): void {
     this.used -= bytes

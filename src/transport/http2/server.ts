@@ -8,6 +8,7 @@ import type { ConnectionError } from "./frames.ts"
 import { type Accept, answered, type ServerConnection, type ServerStream, type StreamHandler } from "./handler.ts"
 import type { Field } from "./hpack.ts"
 import type { Limits } from "./limits.ts"
+import type { MemoryBudget } from "./memory.ts"
 
 export interface SocketSide {
   /** Bytes wait to be sent. */
@@ -18,8 +19,12 @@ export interface SocketSide {
 
 const goOn = Object.freeze([{ name: ":status", value: "100" }])
 
-export const serverConnection = (accept: Accept, socket: SocketSide, limits?: Limits): ServerConnection =>
-  new HandlerEvents(accept, socket, limits).connection
+export const serverConnection = (
+  accept: Accept,
+  socket: SocketSide,
+  limits?: Limits,
+  memory?: MemoryBudget,
+): ServerConnection => new HandlerEvents(accept, socket, limits, memory).connection
 
 // A class, since closures for each event would make up much of an idle connection.
 class HandlerEvents implements Events<StreamHandler> {
@@ -27,10 +32,14 @@ class HandlerEvents implements Events<StreamHandler> {
   private readonly accept: Accept
   private readonly socket: SocketSide
 
-  constructor(accept: Accept, socket: SocketSide, limits: Limits | undefined) {
+  constructor(accept: Accept, socket: SocketSide, limits: Limits | undefined, memory: MemoryBudget | undefined) {
     this.accept = accept
     this.socket = socket
-    this.connection = new Connection<StreamHandler>(this, { role: "server", ...(limits && { limits }) })
+    this.connection = new Connection<StreamHandler>(this, {
+      role: "server",
+      ...(limits && { limits }),
+      ...(memory && { memory }),
+    })
   }
 
   head(stream: ServerStream, head: Head): void {

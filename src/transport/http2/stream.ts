@@ -17,6 +17,8 @@ export class Stream<T> {
   readonly receive: ReceiveWindow
   /** Bytes that arrived and haven't been taken in. */
   untaken = 0
+  /** How many bytes are taken from the connection's memory for it. */
+  charged = 0
   /** False where content-length isn't the length of the peer's body: in responses to HEAD and CONNECT. */
   measured = true
   /** How much of the body is still to come by its content-length; -1 if it said none. */

@@ -16,6 +16,7 @@ import type { Limits } from "../http2/limits.ts"
 import { Alarm, type Wakeable } from "./alarm.ts"
 import { Keepalive, type KeepaliveOptions, type KeepaliveTimes, keepaliveTimes } from "./keepalive.ts"
 import { Lifetime, lifetimeTimes } from "./lifetime.ts"
+import { clientMemory } from "./memory.ts"
 import { Pump } from "./pump.ts"
 
 export interface ClientKeepaliveOptions extends KeepaliveOptions {
@@ -72,6 +73,7 @@ export class ClientSession implements Carrier, Wakeable {
   private readonly keepalive: Keepalive
   private readonly lifetime: Lifetime
   private readonly alarm = new Alarm(this)
+  private readonly memory = clientMemory()
   private begun = false
 
   constructor(socket: net.Socket, origin: Origin, times: ClientTimes, limits: Limits, events: SessionEvents) {
@@ -96,6 +98,7 @@ export class ClientSession implements Carrier, Wakeable {
             failed: (error) => this.lose(unavailable(`the server broke HTTP/2's rules: ${error.message}`, error)),
           },
           limits,
+          this.memory,
         ),
       role: "client",
       linger: times.keepalive.timeout,
@@ -114,6 +117,7 @@ export class ClientSession implements Carrier, Wakeable {
     socket.on("drain", () => events.room())
     socket.once("close", () => {
       this.alarm.clear()
+      this.memory.end()
       events.closed(this)
     })
   }

@@ -4,12 +4,17 @@
 import type * as net from "node:net"
 import { type ConnectionOptions, Http1Connection } from "../http1/connection.ts"
 import { Alarm, type Wakeable } from "./alarm.ts"
+import type { ConnectionMemory } from "./memory.ts"
+
+export interface Http1SessionOptions extends Omit<ConnectionOptions, "socket" | "wake" | "memory"> {
+  readonly memory: ConnectionMemory
+}
 
 export class Http1Session implements Wakeable {
   private readonly connection: Http1Connection
   private readonly alarm = new Alarm(this)
 
-  constructor(socket: net.Socket, options: Omit<ConnectionOptions, "socket" | "wake">) {
+  constructor(socket: net.Socket, options: Http1SessionOptions) {
     const { alarm } = this
     this.connection = new Http1Connection({ ...options, socket, wake: (at) => alarm.set(at) }, performance.now())
     socket.on("data", (chunk: Buffer) => this.receive(chunk))
@@ -18,6 +23,7 @@ export class Http1Session implements Wakeable {
     socket.once("close", () => {
       alarm.clear()
       this.connection.abandon()
+      options.memory.end()
     })
   }
 

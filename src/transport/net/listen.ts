@@ -11,10 +11,10 @@ import { type Http1Options, http1Times } from "../http1/times.ts"
 import type { ServerConnection, ServerStream } from "../http2/handler.ts"
 import type { RequestHead } from "../http2/head.ts"
 import { type Limits, limitsOf } from "../http2/limits.ts"
-import { MemoryBudget } from "../http2/memory.ts"
 import { authority } from "./address.ts"
 import { Http1Session } from "./http1Session.ts"
 import { ListenError, listenError } from "./listenError.ts"
+import { type MemoryOptions, type MemoryUse, ServerMemory } from "./memory.ts"
 import { peerOf } from "./peer.ts"
 import { Session, type SessionOptions, sessionTimes } from "./session.ts"
 import { longestBeginning, spokenIn } from "./spoken.ts"
@@ -51,11 +51,15 @@ export interface ListenOptions extends SessionOptions {
   readonly limits?: Partial<Limits>
   /** How long things may take on a connection of HTTP/1.1. */
   readonly http1?: Http1Options
+  /** How many bytes may be held for peers: for all together, for each, and on a connection. */
+  readonly memory?: MemoryOptions
 }
 
 export interface Listening {
   readonly host: string
   readonly port: number
+  /** How much memory is held for peers now, and how often something was refused for want of it. */
+  readonly memory: MemoryUse
 }
 
 /** Who answers requests. */
@@ -73,8 +77,6 @@ interface Carrier {
   readonly drain: () => void
   readonly stop: () => void
 }
-
-const maxMemory = 64 * 1024 * 1024
 
 const ignore = () => {}
 function destroy(this: net.Socket): void {
@@ -96,6 +98,7 @@ export const listen = Effect.fnUntraced(function* (
     maxConnections = 65_536,
     limits,
     http1,
+    memory: memoryOptions,
     ...options
   }: ListenOptions,
 ): Effect.fn.Return<Listening, ListenError, Scope.Scope> {
@@ -112,6 +115,7 @@ export const listen = Effect.fnUntraced(function* (
   const allLimits = limitsOf(limits)
   const times1 = http1Times(times.preface, http1)
   const scheme = secure === undefined ? "http" : "https"
+  const memory = new ServerMemory(memoryOptions)
 
   // No arrow functions here and below: one for all sockets does, given the socket as `this`.
   function left(this: net.Socket): void {
@@ -138,6 +142,7 @@ export const listen = Effect.fnUntraced(function* (
       (connection, stream, head) => handlers.http2(connection, stream, head, peer),
       times,
       allLimits,
+      memory.open(socket.remoteAddress ?? ""),
       died,
     )
     sockets.set(socket, opened)
@@ -152,7 +157,7 @@ export const listen = Effect.fnUntraced(function* (
       answer: handlers.http1,
       times: times1,
       maxHeadSize: allLimits.maxHeaderListSize,
-      memory: new MemoryBudget("connection", maxMemory),
+      memory: memory.open(socket.remoteAddress ?? ""),
       died,
     })
     sockets.set(socket, opened)
@@ -216,5 +221,5 @@ export const listen = Effect.fnUntraced(function* (
   )
 
   const bound = server.address()
-  return { host, port: typeof bound === "object" && bound !== null ? bound.port : port }
+  return { host, port: typeof bound === "object" && bound !== null ? bound.port : port, memory }
 })

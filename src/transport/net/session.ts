@@ -9,6 +9,7 @@ import { serverConnection } from "../http2/server.ts"
 import { Alarm, type Wakeable } from "./alarm.ts"
 import { Keepalive, type KeepaliveOptions, type KeepaliveTimes, keepaliveTimes } from "./keepalive.ts"
 import { Lifetime, type LifetimeOptions, type LifetimeTimes, lifetimeTimes } from "./lifetime.ts"
+import type { ConnectionMemory } from "./memory.ts"
 import { Pump } from "./pump.ts"
 
 /** How long things may take on a connection, in milliseconds. */
@@ -56,12 +57,13 @@ export class Session implements Wakeable {
   // When a drain no longer waits for the peer.
   private partingAt = Number.POSITIVE_INFINITY
 
-  /** `died` is told of what was thrown where nothing should be, once for each time. */
+  /** What is held for the peer is taken from `memory`. `died` is told of what was thrown where nothing should be, once for each time. */
   constructor(
     socket: net.Socket,
     accept: Accept,
     times: SessionTimes,
     limits: Limits,
+    memory: ConnectionMemory,
     died: (defect: unknown) => void,
   ) {
     const now = performance.now()
@@ -75,7 +77,7 @@ export class Session implements Wakeable {
     }
     this.pump = new Pump({
       socket,
-      connection: (output) => serverConnection(begin, { output, failed: ignore }, limits),
+      connection: (output) => serverConnection(begin, { output, failed: ignore }, limits, memory),
       role: "server",
       linger: times.keepalive.timeout,
       died: (defect) => {
@@ -84,7 +86,11 @@ export class Session implements Wakeable {
       },
       flushed: () => this.rest(),
     })
-    socket.on("close", () => this.alarm.clear())
+    // Behind the pump's, which ends the streams.
+    socket.on("close", () => {
+      this.alarm.clear()
+      memory.end()
+    })
     this.alarm.set(this.next(now))
     this.pump.flush()
   }

@@ -8,6 +8,7 @@ import { errorCode, flag, frameType, preface } from "../../../src/transport/http
 import type { Field } from "../../../src/transport/http2/hpack.ts"
 import { Encoder } from "../../../src/transport/http2/hpackEncoder.ts"
 import { type Limits, limitsOf } from "../../../src/transport/http2/limits.ts"
+import type { MemoryBudget } from "../../../src/transport/http2/memory.ts"
 import type { Stream } from "../../../src/transport/http2/stream.ts"
 import { frame } from "../support.ts"
 
@@ -100,7 +101,7 @@ export const eventsOf = <T>(given: Partial<Events<T>>): Events<T> => ({
  * A server that has been greeted, and answers as told; all that it sends is kept. Its clock stands still but for
  * `clock.now`.
  */
-export const victim = (limits: Partial<Limits> = {}, on: Partial<Events<unknown>> = {}) => {
+export const victim = (limits: Partial<Limits> = {}, on: Partial<Events<unknown>> = {}, memory?: MemoryBudget) => {
   const clock = { now: 0 }
   const sent: Array<Frame> = []
   const open = new Map<number, Stream<unknown>>()
@@ -123,7 +124,7 @@ export const victim = (limits: Partial<Limits> = {}, on: Partial<Events<unknown>
       },
       failed: (error) => failures.push(error.code),
     }),
-    { role: "server", limits: limitsOf(limits), now: () => clock.now },
+    { role: "server", limits: limitsOf(limits), now: () => clock.now, ...(memory && { memory }) },
   )
   const flush = () => {
     for (let bytes = connection.take(); bytes.length > 0; bytes = connection.take()) sent.push(...frames(bytes))
