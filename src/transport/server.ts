@@ -7,16 +7,18 @@ import type { DescService } from "@bufbuild/protobuf"
 import { Effect, type Scope } from "effect"
 import type { Call } from "../core/rpc/call.ts"
 import type { Service } from "../core/rpc/service.ts"
-import { toNodeHandler } from "./connect/node.ts"
 import { type Routes, routed } from "./connect/routes.ts"
 import { ConnectServer } from "./connect/server.ts"
-import type { Answerer, Exchange, RequestHandler } from "./exchange.ts"
+import type { Answerer } from "./exchange.ts"
 import { isGrpc } from "./grpc/codec.ts"
+import { refuseGrpc } from "./grpc/http1.ts"
 import { contentTypeOf, GrpcServer, unserved } from "./grpc/server.ts"
 import type { RequestHead } from "./http2/head.ts"
 import { defaultMaxReceiveBytes, type MessageLimits } from "./limits.ts"
-import { authority, type Handlers, type ListenError, type Listening, type ListenOptions, listen } from "./net/listen.ts"
-import { notFound, refuse } from "./refusal.ts"
+import { authority } from "./net/address.ts"
+import { type Handlers, type Listening, type ListenOptions, listen } from "./net/listen.ts"
+import type { ListenError } from "./net/listenError.ts"
+import { notFound } from "./refusal.ts"
 import { StreamExchange } from "./streamExchange.ts"
 
 export type { Routes } from "./connect/routes.ts"
@@ -59,7 +61,6 @@ export const serve = Effect.fnUntraced(function* <R = never>(
   const answer: Answerer = (exchange, head) => {
     const contentType = contentTypeOf(head.fields)
     const speaksGrpc = isGrpc(contentType)
-    if (speaksGrpc && !exchange.hasTrailers) return refuseGrpc(exchange)
     const call = speaksGrpc ? undefined : connect.accept(exchange, head)
     if (call !== undefined) return call
     const other = others?.at(pathOf(head))
@@ -72,7 +73,7 @@ export const serve = Effect.fnUntraced(function* <R = never>(
       if (grpc.accept(connection, stream, head, peer)) return
       stream.context = answer(new StreamExchange(connection, stream, peer), head)
     },
-    http1: toNodeHandler(answer),
+    http1: (exchange, head) => refuseGrpc(exchange, head) ?? answer(exchange, head),
     interrupt: () => others?.interrupt(),
   }
   const listening = yield* listen(handlers, options)
@@ -81,9 +82,3 @@ export const serve = Effect.fnUntraced(function* <R = never>(
 })
 
 const pathOf = ({ path }: RequestHead): string => path.split("?", 1)[0] ?? ""
-
-// gRPC needs HTTP/2 (PROTOCOL-HTTP2): over HTTP/1.1 its status would be in trailers, which few read there.
-const refuseGrpc = (exchange: Exchange): RequestHandler =>
-  refuse(exchange, 505, "gRPC needs HTTP/2; over HTTP/1.1 there are gRPC-Web and Connect", [
-    { name: "connection", value: "close" },
-  ])
