@@ -92,7 +92,7 @@ describe("one port", () => {
         const { send, receive } = yield* wire(address)
         for (const [index, byte] of request.entries()) {
           yield* send(new Uint8Array([byte]))
-          // Once another request has been responded, the server has read this byte alone.
+          // Once another request has been answered, the server has read this byte alone.
           if (index < 10) yield* other({})
         }
         const received = yield* receive((all) => (all.includes(answer, begins.length) ? all : undefined))
