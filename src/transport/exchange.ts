@@ -19,6 +19,8 @@ export interface Exchange {
   readonly hasTrailers: boolean
   /** How large a header list the peer takes, as `sizeOfAll` counts. */
   readonly maxHeaderListSize: number
+  /** Where the runtime ends what a request began with its response: tells it of work that goes on. */
+  readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined
   /** Sends the head of the response, `:status` first. */
   readonly sendHeaders: (fields: ReadonlyArray<Field>, endStream: boolean) => void
   /** Sends a piece of the body. False if some of it waits: then `drained` comes when more is welcome. */

@@ -2,16 +2,21 @@
  * `toFetch`: services at the edge, as a function from `Request` to `Response`.
  */
 import type { DescService } from "@bufbuild/protobuf"
-import { createConnectRouter } from "@connectrpc/connect"
-import { createFetchHandler } from "@connectrpc/connect/protocol"
 import { Effect } from "effect"
 import type { Call } from "../core/rpc/call.ts"
 import type { Service } from "../core/rpc/service.ts"
-import { explained } from "./connect/refusal.ts"
-import { register } from "./connect/routes.ts"
+import { ConnectServer } from "./connect/server.ts"
+import { type ExecutionContext, FetchExchange } from "./fetchExchange.ts"
 import type { MessageLimits } from "./limits.ts"
+import { notFound } from "./refusal.ts"
 
-export type FetchHandler = (request: Request) => Promise<Response>
+export type { ExecutionContext } from "./fetchExchange.ts"
+
+/**
+ * Answers a request. Where the runtime ends what a request began once its response is out, as Workers do, `context` is what
+ * the runtime gives to tell it of work that goes on; any other object means nothing here.
+ */
+export type FetchHandler = (request: Request, context?: ExecutionContext | object) => Promise<Response>
 
 /**
  * A handler for `Bun.serve`, `Deno.serve`, Workers and whatever else speaks `fetch`. It answers Connect, JSON and
@@ -25,23 +30,23 @@ export type FetchHandler = (request: Request) => Promise<Response>
  * const handler = await Effect.runPromise(toFetch(pi))
  * Bun.serve({ fetch: handler })
  * Deno.serve(handler)
+ * export default { fetch: (request, env, context) => handler(request, context) } // Workers
  */
 export const toFetch = Effect.fnUntraced(function* <R>(
   services: Service<DescService, R> | ReadonlyArray<Service<DescService, R>>,
   limits: MessageLimits = {},
 ): Effect.fn.Return<FetchHandler, never, Exclude<R, Call>> {
   const context = yield* Effect.context<Exclude<R, Call>>()
-  const router = createConnectRouter()
-  for (const service of Array.isArray(services) ? services : [services]) {
-    register(router, service, context, { ...limits, grpc: false })
-  }
-  const handlers = new Map(
-    router.handlers.map((handler) => [handler.requestPath, createFetchHandler(explained(handler))]),
-  )
-  return async (request) => {
-    const handler = handlers.get(new URL(request.url).pathname)
-    return handler === undefined
-      ? new Response("not found: a call is a POST to /package.Service/Method\n", { status: 404 })
-      : handler(request)
-  }
+  const all = Array.isArray(services) ? services : [services]
+  // What the programs need is in the context that they are run with.
+  const server = new ConnectServer(all as ReadonlyArray<Service<DescService, never>>, context, limits)
+  return (request, context) =>
+    new Promise((resolve) => {
+      const exchange = new FetchExchange(request, resolve, keepsAlive(context) ? context : undefined)
+      exchange.handle(server.accept(exchange, exchange.head) ?? notFound(exchange))
+    })
 })
+
+// Bun gives its server and Deno what it knows of the connection.
+const keepsAlive = (context: object | undefined): context is ExecutionContext =>
+  context !== undefined && "waitUntil" in context && typeof context.waitUntil === "function"

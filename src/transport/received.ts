@@ -6,7 +6,7 @@ import { decodeBinary, mostValues } from "./binary.ts"
 
 /**
  * The metadata of one head, given field by field: all but what belongs to the protocols. What is neither base64 nor
- * printable ASCII is left out.
+ * printable ASCII is left out, and so are keys with other characters than those of metadata: what is received can be sent on.
  */
 export class Received {
   // Most heads have none.
@@ -14,7 +14,7 @@ export class Received {
   private left = mostValues
 
   add(name: string, value: string): void {
-    if (Metadata.isReserved(name)) return
+    if (Metadata.isReserved(name) || !Metadata.isKey(name)) return
     this.entries ??= []
     if (name.endsWith("-bin")) {
       const values = decodeBinary(value, this.left)

@@ -1,25 +1,27 @@
 /**
  * `serve`: services on a port, in all of gRPC, gRPC-Web, Connect and JSON, over HTTP/1.1 and HTTP/2.
  *
- * gRPC on HTTP/2 goes straight to the programs. Everything else goes through Connect-ES, on the same HTTP/2 or on the
- * runtime's HTTP/1.1.
+ * All of it goes straight to the programs: gRPC from its streams of HTTP/2, the others from an exchange of either HTTP.
  */
 import type { DescService } from "@bufbuild/protobuf"
-import { Code, ConnectError, type ConnectRouter, createConnectRouter } from "@connectrpc/connect"
 import { Effect, type Scope } from "effect"
 import type { Call } from "../core/rpc/call.ts"
 import type { Service } from "../core/rpc/service.ts"
-import { Exchange } from "./connect/exchange.ts"
-import { toNodeHandler } from "./connect/node.ts"
-import { explained } from "./connect/refusal.ts"
-import { register } from "./connect/routes.ts"
-import { GrpcServer } from "./grpc/server.ts"
+import { type Routes, routed } from "./connect/routes.ts"
+import { ConnectServer } from "./connect/server.ts"
+import type { Answerer } from "./exchange.ts"
+import { isGrpc } from "./grpc/codec.ts"
+import { refuseGrpc } from "./grpc/http1.ts"
+import { contentTypeOf, GrpcServer, unserved } from "./grpc/server.ts"
+import type { RequestHead } from "./http2/head.ts"
 import { defaultMaxReceiveBytes, type MessageLimits } from "./limits.ts"
-import { authority, type Handlers, type ListenError, type Listening, type ListenOptions, listen } from "./net/listen.ts"
-import { NotFound } from "./notFound.ts"
+import { authority } from "./net/address.ts"
+import { type Handlers, type Listening, type ListenOptions, listen } from "./net/listen.ts"
+import type { ListenError } from "./net/listenError.ts"
+import { notFound } from "./refusal.ts"
+import { StreamExchange } from "./streamExchange.ts"
 
-/** Routes of Connect-ES, as its own adapters take them. */
-export type Routes = (router: ConnectRouter) => void
+export type { Routes } from "./connect/routes.ts"
 
 export interface ServeOptions extends ListenOptions, MessageLimits {
   /**
@@ -51,26 +53,32 @@ export const serve = Effect.fnUntraced(function* <R = never>(
 ): Effect.fn.Return<Server, ListenError, Exclude<R, Call> | Scope.Scope> {
   const context = yield* Effect.context<Exclude<R, Call>>()
   const all: ReadonlyArray<Service<DescService, R>> = Array.isArray(services) ? services : [services]
-  const { maxReceiveBytes = defaultMaxReceiveBytes } = options
-  const shutdown = new AbortController()
-  const router = createConnectRouter({ shutdownSignal: shutdown.signal })
-  for (const service of all) register(router, service, context, options)
-  options.routes?.(router)
-  const routes = new Map(router.handlers.map((handler) => [handler.requestPath, explained(handler)]))
   // What the programs need is in the context that they are run with.
-  const grpc = new GrpcServer(all as ReadonlyArray<Service<DescService, never>>, context, options)
+  const served = all as ReadonlyArray<Service<DescService, never>>
+  const grpc = new GrpcServer(served, context, options)
+  const connect = new ConnectServer(served, context, options)
+  const others = options.routes && routed(options.routes, options.maxReceiveBytes ?? defaultMaxReceiveBytes)
+  const answer: Answerer = (exchange, head) => {
+    const contentType = contentTypeOf(head.fields)
+    const speaksGrpc = isGrpc(contentType)
+    const call = speaksGrpc ? undefined : connect.accept(exchange, head)
+    if (call !== undefined) return call
+    const other = others?.at(pathOf(head))
+    if (other !== undefined) return other(exchange, head)
+    // gRPC-Web is told in the same way.
+    return contentType.startsWith("application/grpc") ? unserved(exchange, contentType, head) : notFound(exchange)
+  }
   const handlers: Handlers = {
     http2: (connection, stream, head, peer) => {
       if (grpc.accept(connection, stream, head, peer)) return
-      const route = routes.get(head.path.split("?", 1)[0] ?? "")
-      if (route !== undefined) stream.context = new Exchange(connection, stream, head, peer, route, maxReceiveBytes)
-      else if (GrpcServer.speaks(head)) grpc.refuse(connection, stream, head)
-      else stream.context = new NotFound(connection, stream)
+      stream.context = answer(new StreamExchange(connection, stream, peer), head)
     },
-    http1: toNodeHandler(routes, maxReceiveBytes),
-    interrupt: () => shutdown.abort(new ConnectError("the server is shutting down", Code.Unavailable)),
+    http1: (exchange, head) => refuseGrpc(exchange, head) ?? answer(exchange, head),
+    interrupt: () => others?.interrupt(),
   }
   const listening = yield* listen(handlers, options)
   const scheme = options.tls === undefined ? "http" : "https"
   return { ...listening, url: `${scheme}://${authority(listening.host, listening.port)}` }
 })
+
+const pathOf = ({ path }: RequestHead): string => path.split("?", 1)[0] ?? ""

@@ -5,8 +5,9 @@
  */
 import { create, toBinary } from "@bufbuild/protobuf"
 import { type Any, anyPack } from "@bufbuild/protobuf/wkt"
-import { Clock, Effect, Stream } from "effect"
+import { Effect, Stream } from "effect"
 import { Call, Metadata, RpcError, Status } from "../../src/core/mod.ts"
+import * as Monotonic from "../../src/core/rpc/monotonic.ts"
 import { Service } from "../../src/transport/mod.ts"
 import {
   BidiStreamRequestSchema,
@@ -27,7 +28,7 @@ import { fromHeaders, toHeaders } from "./headers.ts"
 // ---- What was asked
 
 const observed = (requests: ReadonlyArray<Any>): Effect.Effect<ConformancePayload_RequestInfo, never, Call> =>
-  Effect.map(Effect.zip(Call, Clock.currentTimeMillis), ([call, now]) =>
+  Effect.map(Effect.zip(Call, Monotonic.now), ([call, now]) =>
     create(ConformancePayload_RequestInfoSchema, {
       requestHeaders: toHeaders(call.metadata),
       requests: [...requests],

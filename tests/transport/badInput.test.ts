@@ -64,26 +64,26 @@ const grpc: Headers = { "content-type": "application/grpc", te: "trailers" }
 
 /** What is wrong in gRPC and gRPC-Web alike. */
 const envelopes: Readonly<Record<string, Bad>> = {
-  "no message": { body: "", status: 12, says: /missing (input )?message/ },
+  "no message": { body: "", status: 12, says: /missing message/ },
   "two messages": {
     body: Buffer.concat([envelope(request999), envelope(request999)]),
     status: 12,
-    says: /extra (input )?message/,
+    says: /extra message/,
   },
   "a message that is no protobuf": {
     body: envelope(bytes("\xff\xff\xff")),
     status: 13,
-    says: /parse binary|is no pi\.PiRequest/,
+    says: /is no pi\.PiRequest/,
   },
   "an envelope cut off in its message": {
     body: envelope(request999).subarray(0, 6),
     status: 3,
-    says: /incomplete|ends within a message/,
+    says: /ends within a message/,
   },
   "an envelope cut off in its length": {
     body: envelope(request999).subarray(0, 3),
     status: 3,
-    says: /incomplete|ends within a message/,
+    says: /ends within a message/,
   },
   "a message that says it is over 4 MiB": {
     body: new Uint8Array([0, 0, 64, 0, 1]),
@@ -128,8 +128,8 @@ const unary: Readonly<Record<string, Bad>> = {
   "protobuf that is none": {
     headers: { "content-type": "application/proto" },
     body: "\xff\xff",
-    status: 500,
-    says: /parse binary|is no pi\.PiRequest/,
+    status: 400,
+    says: /invalid_argument.*is no pi\.PiRequest/,
   },
   "another content type": { headers: { "content-type": "text/plain" }, status: 415 },
   "a timeout that is none": { headers: { "connect-timeout-ms": "abc" }, status: 400, says: /timeout/ },
@@ -183,7 +183,11 @@ describe("bad input has its own clear status, and the connection goes on,", () =
       return each(open, range, body, httpStatus, {
         "no message": { body: "", status: 200, says: /"error":{"code":"unimplemented".*missing/ },
         "no JSON": { body: envelope(bytes("{")), status: 200, says: /"error":{"code":"invalid_argument"/ },
-        "half an envelope": { body: body.subarray(0, 9), status: 200, says: /"code":"invalid_argument".*incomplete/ },
+        "half an envelope": {
+          body: body.subarray(0, 9),
+          status: 200,
+          says: /"code":"invalid_argument".*ends within a message/,
+        },
         "a range that is none": {
           body: envelope(bytes('{"first":3,"last":1}')),
           status: 200,

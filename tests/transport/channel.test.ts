@@ -7,6 +7,7 @@ import { deadline } from "../../src/core/layers/deadline.ts"
 import { metadata } from "../../src/core/layers/metadata.ts"
 import { piClosedForm } from "../../src/core/pi/series.ts"
 import { Call, type CallInfo, sendHeader, sendTrailer } from "../../src/core/rpc/call.ts"
+import * as Deadline from "../../src/core/rpc/deadline.ts"
 import { badRequest, errorInfo, retryInfo } from "../../src/core/rpc/details.ts"
 import { RpcError } from "../../src/core/rpc/error.ts"
 import * as Metadata from "../../src/core/rpc/metadata.ts"
@@ -239,7 +240,7 @@ for (const protocol of protocols) {
       Effect.gen(function* () {
         const left: Array<number> = []
         const look = Effect.flatMap(Call, ({ deadline = 0 }) =>
-          Effect.sync(() => void left.push(deadline - Date.now())),
+          Effect.map(Deadline.remaining(deadline), (millis) => void left.push(millis)),
         )
         const service = serviceOf({
           calc: () => Effect.as(look, {}),

@@ -14,7 +14,7 @@ import { fromHandlers } from "../../src/core/rpc/service.ts"
 import { protocols } from "../../src/transport/channel.ts"
 import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
 import { protoMethod } from "../../src/transport/method.ts"
-import { ListenError } from "../../src/transport/net/listen.ts"
+import { ListenError } from "../../src/transport/net/listenError.ts"
 import { serve } from "../../src/transport/server.ts"
 import * as Service from "../../src/transport/service.ts"
 import { test } from "../effect.ts"
@@ -345,6 +345,25 @@ describe("a header that is sent before the first message", () => {
       const trailers = yield* came<http2.IncomingHttpHeaders>("trailers")
       assert.equal(trailers["grpc-status"], "0")
     }))
+
+  for (const contentType of ["application/grpc", "application/connect+proto"]) {
+    test(`and is over the client's limit ends its program too, in ${contentType}`, () =>
+      Effect.gen(function* () {
+        const ended = yield* Deferred.make<void>()
+        const calcRange = () =>
+          Stream.fromEffect(
+            Effect.andThen(sendHeader({ "x-wide": "w".repeat(100_000) }), Effect.andThen(flushHeader, Effect.never)),
+          ).pipe(Stream.ensuring(Deferred.succeed(ended, undefined)))
+        const request = yield* http2Requests(yield* start(Service.partial(PiCalculator, { calcRange })))
+        const headers = { ":path": "/pi.PiCalculator/CalcRange", "content-type": contentType }
+        const answer = yield* request(headers, envelope(request999))
+        assert.match(
+          decodeURI(`${answer.headers["grpc-message"]} ${answer.trailers["grpc-message"]} ${answer.body}`),
+          /leading metadata/,
+        )
+        yield* Deferred.await(ended)
+      }))
+  }
 
   for (const protocol of protocols) {
     test(`or with that message: over ${protocol} a client has it in any case`, () =>

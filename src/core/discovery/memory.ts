@@ -3,6 +3,7 @@
  */
 import { Clock, Deferred, Duration, Effect, Stream } from "effect"
 import { RpcError } from "../rpc/error.ts"
+import * as Monotonic from "../rpc/monotonic.ts"
 import type { Endpoint, Registry } from "./registry.ts"
 
 export interface MemoryRegistryOptions {
@@ -117,9 +118,8 @@ class Memory implements Registry {
     })
   }
 
-  /** Milliseconds that pass evenly, from any origin. */
   private now(): number {
-    return Number(this.clock.monotonicTimeNanosUnsafe()) / 1e6
+    return Monotonic.nowUnsafe(this.clock)
   }
 
   private entry(service: string): Entry {

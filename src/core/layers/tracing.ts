@@ -70,10 +70,10 @@ const logged = <A, R>(
   running: Effect.Effect<A, RpcError, R>,
 ): Effect.Effect<A, RpcError, R> =>
   Effect.clockWith((clock) => {
-    const start = clock.currentTimeNanosUnsafe()
+    const start = Monotonic.nowUnsafe(clock)
     return Effect.onExit(running, (exit) => {
-      const millis = Number(clock.currentTimeNanosUnsafe() - start) / 1e6
-      return Effect.logInfo(`${name} ${statusOf(exit, call, Monotonic.nowUnsafe(clock))} ${millis.toFixed(3)}ms`)
+      const now = Monotonic.nowUnsafe(clock)
+      return Effect.logInfo(`${name} ${statusOf(exit, call, now)} ${(now - start).toFixed(3)}ms`)
     })
   })
 

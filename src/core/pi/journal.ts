@@ -3,6 +3,7 @@
  * kept, and one that finds the journal full is lost: that is what one-way means.
  */
 import { type Cause, Effect, Fiber, Queue, type Scope } from "effect"
+import { Background } from "../rpc/background.ts"
 
 export const levels = ["debug", "info", "warning", "error"] as const
 
@@ -25,6 +26,12 @@ export interface JournalOptions {
   readonly capacity?: number
 }
 
+interface Waiting {
+  readonly entry: Entry
+  /** Tells who waits for it that the entry has been kept, or never will be. */
+  readonly done?: () => void
+}
+
 /**
  * Opens a journal that keeps entries one after another with `keep`, in the background. When its scope closes it takes
  * no more, keeps those that wait, and ends.
@@ -36,11 +43,11 @@ export const open = Effect.fnUntraced(function* (
   keep: (entry: Entry) => Effect.Effect<void>,
   { capacity = 1024 }: JournalOptions = {},
 ): Effect.fn.Return<Journal, never, Scope.Scope> {
-  const waiting = yield* Queue.dropping<Entry, Cause.Done>(capacity)
-  const keepOne = (entry: Entry) =>
-    Effect.catchCause(
-      Effect.suspend(() => keep(entry)),
-      (cause) => Effect.logError("a journal entry was not kept", cause),
+  const waiting = yield* Queue.dropping<Waiting, Cause.Done>(capacity)
+  const keepOne = ({ entry, done }: Waiting) =>
+    Effect.suspend(() => keep(entry)).pipe(
+      Effect.catchCause((cause) => Effect.logError("a journal entry was not kept", cause)),
+      Effect.ensuring(Effect.sync(() => done?.())),
     )
   // Taken one by one: a stream of the queue would take all that wait, and make room for as many again. Detached, so that
   // it outlives the scope's body until the finalizer has seen the last entry kept.
@@ -50,5 +57,16 @@ export const open = Effect.fnUntraced(function* (
     Effect.forkDetach,
   )
   yield* Effect.addFinalizer(() => Effect.andThen(Queue.end(waiting), Fiber.await(keeping)))
-  return { report: (entry) => Queue.offer(waiting, entry) }
+  return {
+    report: (entry) =>
+      Effect.flatMap(Background, (behind) => {
+        if (behind === undefined) return Queue.offer(waiting, { entry })
+        const { promise, resolve } = Promise.withResolvers<void>()
+        return Effect.tap(Queue.offer(waiting, { entry, done: resolve }), (taken) =>
+          Effect.sync(() => {
+            if (taken) behind(promise)
+          }),
+        )
+      }),
+  }
 })

@@ -70,7 +70,10 @@ export interface CallInfo {
   readonly method: Method
   /** What the client sent. */
   readonly metadata: Metadata.Metadata
-  /** When the call must have ended, in milliseconds since the epoch; `undefined` for no limit. */
+  /**
+   * When the call must have ended, in milliseconds of monotonic time; `undefined` for no limit. `Deadline.remaining` says
+   * how long that is from now. It is no time of day, and means nothing in another process.
+   */
   readonly deadline: number | undefined
   readonly peer: Peer
   readonly response: ResponseMetadata

@@ -10,7 +10,7 @@ import { aroundStream, type Interceptor, isPrompt, type Layered, unlayered } fro
 import * as Metadata from "./metadata.ts"
 import * as Monotonic from "./monotonic.ts"
 import { replay } from "./replay.ts"
-import { respondInTime, respondStream, type Service, unimplemented } from "./service.ts"
+import { internalError, logUnsendable, respondInTime, respondStream, type Service, unimplemented } from "./service.ts"
 
 /**
  * What carries a call: a connection, or a service in the same process. It obeys the call's metadata and deadline, ends
@@ -60,9 +60,32 @@ export const begin = (method: Method): Effect.Effect<CallInfo> =>
 const carry = ({ around }: Channel): Interceptor =>
   isPrompt(around) ? around : (call, next) => Deadline.enforce(around(call, next), call.deadline)
 
+/** The error of a call whose metadata can't be sent: none of it is. `undefined` if it can. */
+const unsendable = ({ method, metadata }: CallInfo): RpcError | undefined => {
+  const fault = Metadata.fault(metadata)
+  return (
+    fault &&
+    new RpcError({ code: "internal", message: `${path(method)} is not called: ${fault.message}`, cause: fault })
+  )
+}
+
+const carryUnary = (channel: Channel, call: CallInfo, request: unknown): Effect.Effect<unknown, RpcError> => {
+  const error = unsendable(call)
+  return error === undefined ? channel.connector.unary(call, request, channel) : Effect.fail(error)
+}
+
+const carryStream = (
+  channel: Channel,
+  call: CallInfo,
+  requests: Stream.Stream<unknown, RpcError>,
+): Stream.Stream<unknown, RpcError> => {
+  const error = unsendable(call)
+  return error === undefined ? channel.connector.stream(call, requests, channel) : Stream.fail(error)
+}
+
 /** Goes on with a unary call that has begun. */
 export const runUnary = (channel: Channel, started: CallInfo, request: unknown): Effect.Effect<unknown, RpcError> =>
-  carry(channel)(started, (inner) => channel.connector.unary(inner, request, channel))
+  carry(channel)(started, (inner) => carryUnary(channel, inner, request))
 
 /** Goes on with a call of one of the three other kinds. */
 export const runStream = (
@@ -73,14 +96,14 @@ export const runStream = (
   const maxBytes = channel.replayBytes(started.method)
   const around = carry(channel)
   if (maxBytes === 0) {
-    return aroundStream(around, started, (inner) => channel.connector.stream(inner, requests, channel))
+    return aroundStream(around, started, (inner) => carryStream(channel, inner, requests))
   }
   const { messages } = started.method
   const sizeOf = (request: unknown) => messages.encodeRequest(request).length
   return Stream.unwrap(
     Effect.map(replay(requests, sizeOf, maxBytes), (attempt) =>
       aroundStream(around, started, (inner) =>
-        attempt(inner.response, (replayed) => channel.connector.stream(inner, replayed, channel)),
+        attempt(inner.response, (replayed) => carryStream(channel, inner, replayed)),
       ),
     ),
   )
@@ -136,6 +159,19 @@ const committing =
     return answers
   }
 
+/** Lets a response in whose metadata can be sent, as over a wire, and fails the call otherwise. */
+const sendable = (
+  { method, response }: CallInfo,
+  metadata: Metadata.Metadata = Metadata.empty,
+): Effect.Effect<void, RpcError> =>
+  Effect.suspend(() => {
+    const fault = Metadata.fault(response.header) ?? Metadata.fault(response.trailer) ?? Metadata.fault(metadata)
+    if (fault === undefined) return Effect.void
+    response.header = Metadata.empty
+    response.trailer = Metadata.empty
+    return Effect.andThen(logUnsendable(method, fault), Effect.fail(internalError()))
+  })
+
 /**
  * A channel straight onto a service in the same process: no socket and no bytes, but the same calls, layers, deadlines
  * and metadata. For tests, and for a service that is also used at home.
@@ -153,12 +189,17 @@ export const inMemory = <D, R>(service: Service<D, R>): Effect.Effect<Channel, n
     const one = (call: CallInfo, program: Effect.Effect<unknown, RpcError, R>) =>
       Effect.flatMap(arrived(call), (begun) => respondInTime(service, begun, program)).pipe(
         Effect.provideContext(context),
+        Effect.tap(() => sendable(call)),
+        Effect.tapError(({ metadata }) => sendable(call, metadata)),
         Effect.map(committing(call)),
         Effect.mapError(received(call)),
       )
     const many = (call: CallInfo, program: Stream.Stream<unknown, RpcError, R>) =>
       Stream.unwrap(Effect.map(arrived(call), (begun) => respondStream(service, begun, program))).pipe(
         Stream.provideContext(context),
+        Stream.mapArrayEffect((answers) => Effect.as(sendable(call), answers)),
+        Stream.onEnd(sendable(call)),
+        Stream.tapError(({ metadata }) => sendable(call, metadata)),
         Stream.mapArray(committing(call)),
         Stream.mapError(received(call)),
       )

@@ -59,15 +59,25 @@ export const isReserved = (key: string): boolean =>
 const keyPattern = /^[0-9a-z_.-]+$/
 const textPattern = /^[\x20-\x7e]*$/
 
+/** True for a key, in lower case, that metadata may have: HTTP lets others through, which nobody could send on. */
+export const isKey = (key: string): boolean => keyPattern.test(key)
+
 /** True for a value that text may have: HTTP lets others through, which nobody could send on. */
 export const isText = (value: string): boolean => textPattern.test(value)
+
+/** A key as messages name it: in quotes and in ASCII, since it may be anything. */
+const quoted = (key: string): string =>
+  JSON.stringify(key).replace(/[^\x20-\x7e]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
 const check = (key: string, value: Value): Result.Result<Entry, MetadataError> => {
   const fail = (message: string) => Result.fail(new MetadataError({ key, message }))
   const lower = key.toLowerCase()
-  const named = JSON.stringify(key)
+  const named = quoted(key)
   if (!keyPattern.test(lower)) {
     return fail(`metadata key ${named} has other characters than letters, digits, "-", "_" and "."`)
+  }
+  if (typeof value !== "string" && !(value instanceof Uint8Array)) {
+    return fail(`the value of metadata key ${named} is neither text nor bytes`)
   }
   if (isReserved(lower)) return fail(`metadata key ${named} is reserved by the protocol: choose another name`)
   if (lower.endsWith("-bin") !== (typeof value !== "string")) {
@@ -104,6 +114,32 @@ export const make = (input: Input): Result.Result<Metadata, MetadataError> => {
     made.push(checked.success)
   }
   return Result.succeed(made)
+}
+
+// Lists that were found to be sendable: the same one goes with many calls.
+const sendable = new WeakSet<Metadata>([empty])
+
+/**
+ * Why metadata can't be sent; `undefined` if it can. `make` and `of` give none that can't, but a list may be written by
+ * hand. So who sends metadata asks this first, and sends none of it otherwise: a value with a line break in it would be
+ * several fields to an HTTP/1.1 server behind a proxy.
+ *
+ * Source: RFC 9113, section 8.2.1 and 10.3; grpc-go's `metadata.Validate`.
+ */
+export const fault = (metadata: Metadata): MetadataError | undefined => {
+  if (metadata.length === 0 || sendable.has(metadata)) return undefined
+  for (const [key, value] of metadata) {
+    const checked = check(key, value)
+    if (Result.isFailure(checked)) return checked.failure
+    if (checked.success[0] !== key) {
+      return new MetadataError({
+        key,
+        message: `metadata key ${quoted(key)} has upper case letters: write it in lower case`,
+      })
+    }
+  }
+  sendable.add(metadata)
+  return undefined
 }
 
 /** Metadata of input that stands in the code. Throws a `MetadataError` where `make` fails. */

@@ -7,6 +7,7 @@ import { Call, type CallInfo, type Method } from "./call.ts"
 import * as Deadline from "./deadline.ts"
 import { RpcError } from "./error.ts"
 import { aroundStream, type Layered, none, unlayered } from "./interceptor.ts"
+import type { MetadataError } from "./metadata.ts"
 
 type Message = unknown
 type Messages = Stream.Stream<unknown, RpcError>
@@ -52,17 +53,23 @@ export const fromHandlers = <D, R>(descriptor: D, handlers: ReadonlyArray<Handle
 export const unimplemented = (path: string): RpcError =>
   new RpcError({ code: "unimplemented", message: `${path} is not served here` })
 
+/** What the peer learns of a mistake of ours. What was wrong is for the log. */
+export const internalError = (): RpcError => new RpcError({ code: "internal", message: "internal error" })
+
+/**
+ * Logs that a response has metadata that can't be sent, which is the program's mistake. Nothing of that metadata is sent
+ * then, and the call ends with `internalError`.
+ */
+export const logUnsendable = (method: Method, { message }: MetadataError): Effect.Effect<void> =>
+  Effect.logError(`${method.service}/${method.name} has a response that can't be sent: ${message}`)
+
 type Guard = (cause: Cause.Cause<RpcError>) => Effect.Effect<never, RpcError>
 
-// What died may say anything about our inside: the peer learns that it happened, the log what it was.
 const guard =
   (method: Method): Guard =>
   (cause) =>
     Cause.hasDies(cause)
-      ? Effect.andThen(
-          Effect.logError(`${method.service}/${method.name} died`, cause),
-          Effect.fail(new RpcError({ code: "internal", message: "internal error" })),
-        )
+      ? Effect.andThen(Effect.logError(`${method.service}/${method.name} died`, cause), Effect.fail(internalError()))
       : Effect.failCause(cause)
 
 // One a method: `catchCause` looks at its function's length, which takes half a microsecond for one that is new.

@@ -8,9 +8,7 @@
 import type * as Metadata from "../../core/rpc/metadata.ts"
 import { encodeBinary } from "../binary.ts"
 import { Received } from "../received.ts"
-
-// Set by HTTP servers and proxies of their own accord, or by gRPC-Web: no metadata of the call.
-const notOurs: ReadonlySet<string> = new Set(["date", "server", "vary", "via", "x-grpc-web"])
+import { notOurs } from "./metadata.ts"
 
 /** Adds metadata to headers. */
 export const appendTo = (headers: Headers, metadata: Metadata.Metadata): void => {

@@ -72,7 +72,7 @@ class Head {
     return this.list
   }
 
-  /** The same with a deadline so many milliseconds away: for calls with a usual one, again and again as many. */
+  /** The same with a deadline this many whole milliseconds away, which most calls of a channel have in common. */
   within(millis: number): ReadonlyArray<Field> {
     if (this.timed === undefined || this.timeout !== millis) {
       this.timeout = millis
@@ -198,7 +198,7 @@ class GrpcClient implements Connector {
       head = new Head(headOf(plan, metadata, origin))
       heads.set(metadata, head)
     }
-    return deadline === undefined ? head.fields : head.within(Math.max(0, deadline - this.calling.now()))
+    return deadline === undefined ? head.fields : head.within(Math.max(0, Math.ceil(deadline - this.calling.now())))
   }
 }
 

@@ -15,6 +15,22 @@ import { parseTimeout } from "./timeout.ts"
 
 export const status200: Field = Object.freeze({ name: ":status", value: "200" })
 
+/** What the fields of a head are called that say how a call goes. Connect and gRPC-Web mean the same by their own. */
+export interface HeadNames {
+  readonly timeout: string
+  /** A timeout in milliseconds; `undefined` if the text is none. */
+  readonly parseTimeout: (text: string) => number | undefined
+  readonly encoding: string
+  readonly acceptEncoding: string
+}
+
+export const grpcNames: HeadNames = {
+  timeout: "grpc-timeout",
+  parseTimeout,
+  encoding: "grpc-encoding",
+  acceptEncoding: "grpc-accept-encoding",
+}
+
 /** What the head of a request says. */
 export interface CallHead {
   /** Milliseconds until the deadline; `undefined` for none. */
@@ -30,21 +46,32 @@ export interface CallHead {
 // A list of more is a list of commas.
 const mostNames = 16
 
-const names = (list: string): ReadonlyArray<string> => list.split(",", mostNames).map((name) => name.trim())
+// HTTP's own Accept-Encoding gives names a weight, of which only that of none counts here (RFC 9110, section 12.5.3).
+const refused = /;\s*q=0(\.0*)?\s*$/
 
-export const readHead = (fields: ReadonlyArray<Field>, encodings: ReadonlyArray<Encoding>): CallHead => {
+const namesIn = (list: string): ReadonlyArray<string> =>
+  list
+    .split(",", mostNames)
+    .filter((name) => !refused.test(name))
+    .map((name) => (name.split(";", 1)[0] ?? "").trim())
+
+export const readHead = (
+  fields: ReadonlyArray<Field>,
+  encodings: ReadonlyArray<Encoding>,
+  names: HeadNames = grpcNames,
+): CallHead => {
   let timeout: number | undefined
   let encoding: string | undefined
   let accepted: string | undefined
   let error: RpcError | undefined
   for (const { name, value } of fields) {
-    if (name === "grpc-timeout") {
-      timeout = parseTimeout(value)
+    if (name === names.timeout) {
+      timeout = names.parseTimeout(value)
       if (timeout === undefined) {
-        error = new RpcError({ code: "invalid_argument", message: "protocol error: invalid grpc-timeout" })
+        error = new RpcError({ code: "invalid_argument", message: `protocol error: invalid ${names.timeout}` })
       }
-    } else if (name === "grpc-encoding") encoding = value === "identity" ? undefined : value
-    else if (name === "grpc-accept-encoding") accepted = value
+    } else if (name === names.encoding) encoding = value === "identity" ? undefined : value
+    else if (name === names.acceptEncoding) accepted = value
   }
   const received = encoding === undefined ? undefined : encodings.find(({ name }) => name === encoding)
   if (encoding !== undefined && received === undefined) {
@@ -54,7 +81,7 @@ export const readHead = (fields: ReadonlyArray<Field>, encodings: ReadonlyArray<
     })
   }
   // Who compresses and doesn't say what it takes, takes what it sends.
-  const acceptable = accepted === undefined ? [] : names(accepted)
+  const acceptable = accepted === undefined ? [] : namesIn(accepted)
   const sent = accepted === undefined ? received : encodings.find(({ name }) => acceptable.includes(name))
   return { timeout, received, sent, error }
 }
@@ -65,6 +92,7 @@ export const responseHead = (
   contentType: string,
   sent: Encoding | undefined,
   encodings: ReadonlyArray<Encoding>,
+  names: HeadNames = grpcNames,
 ): ReadonlyArray<Field> => {
   const key = `${contentType} ${sent?.name}`
   let fields = known.get(key)
@@ -72,8 +100,8 @@ export const responseHead = (
     fields = Object.freeze([
       status200,
       { name: "content-type", value: contentType },
-      ...(sent === undefined ? [] : [{ name: "grpc-encoding", value: sent.name }]),
-      ...acceptEncoding(encodings),
+      ...(sent === undefined ? [] : [{ name: names.encoding, value: sent.name }]),
+      ...acceptEncoding(encodings, names),
     ])
     known.set(key, fields)
   }
@@ -81,10 +109,13 @@ export const responseHead = (
 }
 
 /** What tells the peer which encodings are taken here. */
-export const acceptEncoding = (encodings: ReadonlyArray<Encoding>): ReadonlyArray<Field> =>
+export const acceptEncoding = (
+  encodings: ReadonlyArray<Encoding>,
+  names: HeadNames = grpcNames,
+): ReadonlyArray<Field> =>
   encodings.length === 0
     ? []
-    : [{ name: "grpc-accept-encoding", value: ["identity", ...encodings.map(({ name }) => name)].join(",") }]
+    : [{ name: names.acceptEncoding, value: ["identity", ...encodings.map(({ name }) => name)].join(",") }]
 
 /** What the head of a response says. */
 export interface Answered {

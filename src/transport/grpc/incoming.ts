@@ -136,6 +136,8 @@ export class Incoming implements MessageSink {
     try {
       return codec.decode(desc, bytes)
     } catch (cause) {
+      // A protocol whose codec knows better than gRPC what to say of it.
+      if (cause instanceof RpcError) throw cause
       throw new RpcError({ code: "internal", message: `the ${what} is no ${desc.typeName}`, cause })
     }
   }

@@ -11,11 +11,13 @@ import type * as Metadata from "../../core/rpc/metadata.ts"
 import * as Monotonic from "../../core/rpc/monotonic.ts"
 import { type Handler, type Service, unimplemented } from "../../core/rpc/service.ts"
 import { detailTypes } from "../details.ts"
+import type { Exchange, RequestHandler } from "../exchange.ts"
 import { answered, type ServerConnection, type ServerStream } from "../http2/handler.ts"
 import type { RequestHead } from "../http2/head.ts"
 import type { Field } from "../http2/hpack.ts"
 import { defaultMaxReceiveBytes, type MessageLimits } from "../limits.ts"
 import { type DescMethod, descriptorOf } from "../method.ts"
+import { responded } from "../refusal.ts"
 import { codecOf, isGrpc, mediaType } from "./codec.ts"
 import { type CallHead, readHead, responseHead, status200 } from "./head.ts"
 import type { IncomingOptions } from "./incoming.ts"
@@ -35,6 +37,18 @@ export interface Serving {
   readonly maxSendBytes: number
 }
 
+export const servingIn = (
+  context: Context.Context<never>,
+  { maxReceiveBytes = defaultMaxReceiveBytes, maxSendBytes = 0xffff_ffff }: MessageLimits,
+): Serving => ({
+  // What is added to a context lies upon it in layers, and each call adds some: they begin on flat ground.
+  context: Context.makeUnsafe(context.mapUnsafe),
+  clock: Context.get(context, Clock.Clock),
+  turn: new Turn(),
+  maxReceiveBytes,
+  maxSendBytes,
+})
+
 /** What all calls of a method share. */
 export interface Route {
   readonly handler: Handler<never>
@@ -47,7 +61,7 @@ export interface Route {
   readonly heads: Map<string, ReadonlyArray<Field>>
 }
 
-const route = (service: Service<DescService, never>, handler: Handler<never>): Route => ({
+export const routeOf = (service: Service<DescService, never>, handler: Handler<never>): Route => ({
   handler,
   service,
   desc: descriptorOf(handler.method),
@@ -74,9 +88,6 @@ interface Refusal {
   readonly refusal: ReadonlyArray<Field>
 }
 
-const noTypes = createRegistry()
-const longestPath = 256
-
 /** Serves gRPC calls of services whose programs find what they need in `context`. */
 export class GrpcServer {
   private readonly routes: ReadonlyMap<string, Route>
@@ -87,26 +98,14 @@ export class GrpcServer {
   constructor(
     services: ReadonlyArray<Service<DescService, never>>,
     context: Context.Context<never>,
-    { maxReceiveBytes = defaultMaxReceiveBytes, maxSendBytes = 0xffff_ffff }: MessageLimits = {},
+    limits: MessageLimits = {},
   ) {
-    this.serving = {
-      // What is added to a context lies upon it in layers, and each call adds some: they begin on flat ground.
-      context: Context.makeUnsafe(context.mapUnsafe),
-      clock: Context.get(context, Clock.Clock),
-      turn: new Turn(),
-      maxReceiveBytes,
-      maxSendBytes,
-    }
+    this.serving = servingIn(context, limits)
     this.routes = new Map(
       services.flatMap((service) =>
-        Array.from(service.handlers.values(), (handler) => [path(handler.method), route(service, handler)] as const),
+        Array.from(service.handlers.values(), (handler) => [path(handler.method), routeOf(service, handler)] as const),
       ),
     )
-  }
-
-  /** True for a request that speaks gRPC, or gRPC-Web. */
-  static speaks({ fields }: RequestHead): boolean {
-    return contentTypeOf(fields).startsWith("application/grpc")
   }
 
   /** Takes a request, if it is a gRPC call of a service that is served here. */
@@ -121,13 +120,6 @@ export class GrpcServer {
       call.begin(now)
     }
     return true
-  }
-
-  /** Answers a gRPC request for a service that nobody serves. */
-  refuse(connection: ServerConnection, stream: ServerStream, { path, fields }: RequestHead): void {
-    // A path costs a client one byte once HPACK knows it, and the answer has it in full.
-    const trailers = errorTrailers(unimplemented(path.slice(0, longestPath)), noTypes)
-    refuse(connection, stream, [status200, { name: "content-type", value: contentTypeOf(fields) }, ...trailers])
   }
 
   private open(head: RequestHead): Opening | Refusal | undefined {
@@ -173,7 +165,18 @@ export class GrpcServer {
   }
 }
 
-const contentTypeOf = (fields: ReadonlyArray<Field>): string =>
+const noTypes = createRegistry()
+const longestPath = 256
+
+/** Responds to a request for a service that nobody serves, as gRPC and gRPC-Web alike say it. */
+export const unserved = (exchange: Exchange, contentType: string, { path }: RequestHead): RequestHandler => {
+  // A path costs a client one byte once HPACK knows it, and the response has it in full.
+  const trailers = errorTrailers(unimplemented(path.slice(0, longestPath)), noTypes)
+  exchange.sendHeaders([status200, { name: "content-type", value: contentType }, ...trailers], true)
+  return responded(exchange)
+}
+
+export const contentTypeOf = (fields: ReadonlyArray<Field>): string =>
   mediaType(fields.find(({ name }) => name === "content-type")?.value ?? "")
 
 const refuse = (connection: ServerConnection, stream: ServerStream, fields: ReadonlyArray<Field>): void => {

@@ -7,7 +7,7 @@ import { exceeded, limited } from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import * as Metadata from "../../core/rpc/metadata.ts"
 import * as Monotonic from "../../core/rpc/monotonic.ts"
-import { serving as inContext, respond } from "../../core/rpc/service.ts"
+import { serving as inContext, internalError, logUnsendable, respond } from "../../core/rpc/service.ts"
 import { errorCode } from "../http2/frames.ts"
 import type { ServerConnection, ServerStream, StreamHandler } from "../http2/handler.ts"
 import { type Field, sizeOfAll } from "../http2/hpack.ts"
@@ -161,6 +161,8 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
     if (exit !== undefined) return this.finish(exit)
     this.fiber = fiber
     fiber.addObserver((late) => this.finish(late))
+    // What the program did in its first turn may have ended the call.
+    if (this.over) fiber.interruptUnsafe()
   }
 
   // ---- The body of the request, and of the response
@@ -181,11 +183,13 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
   private finish(exit: Exit.Exit<unknown, RpcError>): void {
     if (this.over) return
     if (Exit.isFailure(exit)) return this.fail(errorOf(exit.cause))
+    const { response } = this.info
+    const unsendable = this.unsendable(response.trailer)
+    if (unsendable !== undefined) return this.fail(unsendable)
     this.sendHead()
     if (this.over) return
     if (this.answer !== undefined) this.connection.sendData(this.stream, this.answer)
     if (this.over) return
-    const { response } = this.info
     let trailers = okTrailers
     if (response.trailer.length > 0) {
       trailers = [...okTrailers, ...toFields(response.trailer)]
@@ -222,9 +226,11 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
     if (this.timer !== undefined) clearTimeout(this.timer)
   }
 
-  private fail(error: RpcError, more: ReadonlyArray<Field> = []): void {
+  private fail(reason: RpcError, more: ReadonlyArray<Field> = []): void {
     this.close()
-    const { header, trailer } = this.info.response
+    const { response } = this.info
+    const error = this.unsendable(response.header, response.trailer, reason.metadata) ?? reason
+    const { header, trailer } = response
     // In a single block clients take all for trailers, so leading metadata needs a head of its own.
     if (header.length > 0) this.sendHead()
     const head = this.headSent ? [] : [status200, { name: "content-type", value: this.opening.contentType }]
@@ -232,6 +238,23 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
     const fields = this.fits(whole) ? whole : [...head, ...this.trailersOf(this.cut(error))]
     if (this.headSent) this.sendEnd(fields)
     else this.connection.sendHeaders(this.stream, fields, true)
+  }
+
+  /**
+   * The error of a call with metadata that can't be sent, of which then none is: what was wrong is the program's mistake, so
+   * the log says it. `undefined` if all can be sent.
+   */
+  private unsendable(...all: ReadonlyArray<Metadata.Metadata>): RpcError | undefined {
+    for (const one of all) {
+      const fault = Metadata.fault(one)
+      if (fault === undefined) continue
+      const { method, response } = this.info
+      response.header = Metadata.empty
+      response.trailer = Metadata.empty
+      Effect.runForkWith(this.serving.context)(logUnsendable(method, fault))
+      return internalError()
+    }
+    return undefined
   }
 
   // ---- What the client takes, where a program may say any amount: over it, clients give up the whole connection
@@ -267,6 +290,8 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
     const { response } = this.info
     let fields = this.opening.response
     if (response.header.length > 0) {
+      const unsendable = this.unsendable(response.header)
+      if (unsendable !== undefined) return this.broken(unsendable)
       fields = [...fields, ...toFields(response.header)]
       if (!this.fits(fields)) {
         response.header = Metadata.empty

@@ -21,6 +21,9 @@ export interface Target {
   readonly tls: tls.ConnectionOptions | undefined
 }
 
+/** Host and port as they stand in a URL. */
+export const authority = (host: string, port: number): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
+
 const unixPrefix = "unix:"
 
 /**

@@ -2,24 +2,23 @@
  * One port for all: HTTP/2 and HTTP/1.1, told apart by their first bytes, or under TLS by ALPN. The only file that
  * listens.
  */
-import * as http from "node:http"
 import * as net from "node:net"
 import * as tls from "node:tls"
-import { Cause, Data, Deferred, type Duration, Effect, type Scope } from "effect"
+import { Cause, Deferred, type Duration, Effect, type Scope } from "effect"
 import type { Peer } from "../../core/rpc/call.ts"
+import type { Answerer } from "../exchange.ts"
+import { type Http1Options, http1Times } from "../http1/times.ts"
 import type { ServerConnection, ServerStream } from "../http2/handler.ts"
 import type { RequestHead } from "../http2/head.ts"
 import { type Limits, limitsOf } from "../http2/limits.ts"
+import { authority } from "./address.ts"
+import { Http1Session } from "./http1Session.ts"
+import { ListenError, listenError } from "./listenError.ts"
 import { type MemoryOptions, type MemoryUse, ServerMemory } from "./memory.ts"
+import { peerOf } from "./peer.ts"
 import { Session, type SessionOptions, sessionTimes } from "./session.ts"
+import { longestBeginning, spokenIn } from "./spoken.ts"
 import { type TlsOptions, tlsFault, toServerOptions } from "./tls.ts"
-
-/** An address that can't be listened on, or not with these options. The message says which, why, and what to do. */
-export class ListenError extends Data.TaggedError("ListenError")<{
-  readonly address: string
-  readonly message: string
-  readonly cause: unknown
-}> {}
 
 export interface ListenOptions extends SessionOptions {
   /** The address to bind, an IP or a name. Default: 127.0.0.1, this machine only. */
@@ -50,12 +49,11 @@ export interface ListenOptions extends SessionOptions {
   readonly maxConnections?: number
   /** What one HTTP/2 connection may make us hold or do. */
   readonly limits?: Partial<Limits>
+  /** How long things may take on a connection of HTTP/1.1. */
+  readonly http1?: Http1Options
   /** How many bytes may be held for peers: for all together, for each, and on a connection. */
   readonly memory?: MemoryOptions
 }
-
-/** Host and port as they stand in a URL. */
-export const authority = (host: string, port: number): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
 
 export interface Listening {
   readonly host: string
@@ -69,7 +67,7 @@ export interface Handlers {
   /** Takes a request that came over HTTP/2, and puts who handles it into the stream's context. */
   readonly http2: (connection: ServerConnection, stream: ServerStream, head: RequestHead, peer: Peer) => void
   /** Answers a request that came over HTTP/1.1. */
-  readonly http1: http.RequestListener
+  readonly http1: Answerer
   /** Ends what runs: the grace is over. */
   readonly interrupt: () => void
 }
@@ -78,18 +76,6 @@ export interface Handlers {
 interface Carrier {
   readonly drain: () => void
   readonly stop: () => void
-}
-
-// RFC 9113, section 3.4, and RFC 9112, section 3: how the first line begins.
-const http2Beginning = "PRI * "
-const http1Beginnings = http.METHODS.map((method) => `${method} `)
-const longestBeginning = Math.max(...[http2Beginning, ...http1Beginnings].map(({ length }) => length))
-
-/** What a client speaks, by its first bytes. */
-const spokenIn = (text: string): "http/2" | "http/1.1" | "neither" | "unclear" => {
-  if (text.startsWith(http2Beginning)) return "http/2"
-  if (http1Beginnings.some((one) => text.startsWith(one))) return "http/1.1"
-  return [http2Beginning, ...http1Beginnings].some((one) => one.startsWith(text)) ? "unclear" : "neither"
 }
 
 const ignore = () => {}
@@ -111,6 +97,7 @@ export const listen = Effect.fnUntraced(function* (
     tls: secure,
     maxConnections = 65_536,
     limits,
+    http1,
     memory: memoryOptions,
     ...options
   }: ListenOptions,
@@ -126,8 +113,9 @@ export const listen = Effect.fnUntraced(function* (
   }
   const times = sessionTimes(options)
   const allLimits = limitsOf(limits)
+  const times1 = http1Times(times.preface, http1)
+  const scheme = secure === undefined ? "http" : "https"
   const memory = new ServerMemory(memoryOptions)
-  const http1 = http1Carriers(handlers.http1, times.preface, () => draining)
 
   // No arrow functions here and below: one for all sockets does, given the socket as `this`.
   function left(this: net.Socket): void {
@@ -161,9 +149,19 @@ export const listen = Effect.fnUntraced(function* (
     opened.receive(first)
   }
 
-  const carryHttp1 = (socket: net.Socket) => {
+  const carryHttp1 = (socket: net.Socket, first: Uint8Array) => {
     socket.setTimeout(0)
-    sockets.set(socket, http1.carry(socket))
+    const opened = new Http1Session(socket, {
+      scheme,
+      peer: peerOf(socket),
+      answer: handlers.http1,
+      times: times1,
+      maxHeadSize: allLimits.maxHeaderListSize,
+      memory: memory.open(socket.remoteAddress ?? ""),
+      died,
+    })
+    sockets.set(socket, opened)
+    opened.receive(first)
   }
 
   const acceptPlain = (socket: net.Socket) => {
@@ -177,17 +175,16 @@ export const listen = Effect.fnUntraced(function* (
       if (spoken === "http/2") return carryHttp2(socket, first)
       // An answer in HTTP/1.1 would be garbage to whoever speaks neither (RFC 9113, section 3.4).
       if (spoken === "neither") return socket.destroy()
-      carryHttp1(socket)
-      // Pushed back it would come late: Deno reads what follows past the socket's own buffer.
-      socket.emit("data", first)
+      carryHttp1(socket, first)
     }
     socket.on("data", sniff)
   }
 
   const acceptSecure = (socket: tls.TLSSocket) => {
     accept(socket)
-    if (socket.alpnProtocol === "h2") carryHttp2(socket, new Uint8Array(0))
-    else carryHttp1(socket)
+    const nothing = new Uint8Array(0)
+    if (socket.alpnProtocol === "h2") carryHttp2(socket, nothing)
+    else carryHttp1(socket, nothing)
   }
 
   const fault = secure === undefined ? undefined : tlsFault(secure)
@@ -226,80 +223,3 @@ export const listen = Effect.fnUntraced(function* (
   const bound = server.address()
   return { host, port: typeof bound === "object" && bound !== null ? bound.port : port, memory }
 })
-
-/** Who is at the other end of a socket. */
-export const peerOf = (socket: net.Socket): Peer => {
-  const address = addressOf(socket)
-  const certificate = socket instanceof tls.TLSSocket ? socket.getPeerCertificate() : undefined
-  // Without a certificate node gives an object without anything in it.
-  if (certificate?.subject === undefined) return { address }
-  const { CN } = certificate.subject
-  // Of several common names none is more the client's than the others. Deno says "" for no other names.
-  const subject = typeof CN === "string" ? CN : undefined
-  return { address, identity: { subject, names: certificate.subjectaltname || undefined } }
-}
-
-const addressOf = ({ remoteAddress, remotePort }: net.Socket): string | undefined =>
-  remoteAddress === undefined || remotePort === undefined ? undefined : authority(remoteAddress, remotePort)
-
-/** HTTP/1.1 on sockets that are handed to a server which doesn't listen itself. */
-const http1Carriers = (handle: http.RequestListener, headersTimeout: number, draining: () => boolean) => {
-  // How many requests run on each socket.
-  const busy = new Map<net.Socket, number>()
-  const waits = new WeakMap<net.Socket, NodeJS.Timeout>()
-  // What the server's own `headersTimeout` would do if it listened: it looks at its connections only then.
-  const awaitHead = (socket: net.Socket) => {
-    const wait = setTimeout(() => socket.destroy(), headersTimeout)
-    wait.unref()
-    waits.set(socket, wait)
-  }
-  const server = http.createServer({ requestTimeout: 0, keepAliveTimeout: headersTimeout }, (request, response) => {
-    const { socket } = request
-    clearTimeout(waits.get(socket))
-    busy.set(socket, (busy.get(socket) ?? 0) + 1)
-    response.once("close", () => {
-      const others = (busy.get(socket) ?? 1) - 1
-      if (others > 0) return busy.set(socket, others)
-      busy.delete(socket)
-      if (draining()) socket.destroySoon()
-      else if (!socket.destroyed) awaitHead(socket)
-    })
-    handle(request, response)
-  })
-  // Deno ends the connections of a server that doesn't listen after one answer.
-  Object.defineProperty(server, "listening", { get: () => !draining() })
-  return {
-    carry: (socket: net.Socket): Carrier => {
-      server.emit("connection", socket)
-      awaitHead(socket)
-      socket.once("close", () => clearTimeout(waits.get(socket)))
-      // Node feeds its parser from a TLS socket record by record, and after it has paused it too, which the parser takes
-      // for an error. With somebody else listening it reads as a stream, which pauses.
-      if (socket instanceof tls.TLSSocket) socket.on("data", ignore)
-      return {
-        drain: () => {
-          if (!busy.has(socket)) socket.destroySoon()
-        },
-        stop: () => {},
-      }
-    },
-  }
-}
-
-const listenError = (host: string, port: number, cause: NodeJS.ErrnoException): ListenError => {
-  const address = authority(host, port)
-  const why: Partial<Record<string, string>> = {
-    EADDRINUSE: "another process listens there already: end it, or choose another port",
-    EACCES: "this user may not listen there: choose a port above 1023",
-    EADDRNOTAVAIL: "this machine has no such address: choose another host",
-    // Deno's word for the same.
-    EINVAL: "this machine has no such address: choose another host",
-    ENOTFOUND: "there is no such host name: choose another host",
-    ENOTSUP: "this system can't share a port among processes: listen in one, without reusePort",
-  }
-  return new ListenError({
-    address,
-    message: `cannot listen on ${address}: ${why[cause.code ?? ""] ?? cause.message}`,
-    cause,
-  })
-}

@@ -8,6 +8,7 @@ import * as Calculator from "../../../src/core/pi/calculator.ts"
 import { summation } from "../../../src/core/pi/series.ts"
 import { Call } from "../../../src/core/rpc/call.ts"
 import * as Deadline from "../../../src/core/rpc/deadline.ts"
+import * as Monotonic from "../../../src/core/rpc/monotonic.ts"
 import { PiCalculator } from "../../../src/transport/gen/pi_pb.ts"
 import * as Service from "../../../src/transport/service.ts"
 import { test, testWithClock } from "../../effect.ts"
@@ -15,7 +16,7 @@ import { clientOf, echo, piped, serving, testEachKind, testEachSide } from "../s
 
 const exceeded = Exit.fail(Deadline.exceeded())
 
-// The options, what the call inherits, and the deadline that it has then; all in milliseconds from 0.
+// The options, what the call inherits, and the deadline that it has then; all in milliseconds from the beginning.
 const cases: ReadonlyArray<readonly [DeadlineOptions | Duration.Input, number | undefined, number | undefined]> = [
   [{ max: 1_000 }, undefined, 1_000],
   [{ max: 1_000 }, 5_000, 1_000],
@@ -43,16 +44,17 @@ testEachSide(
   ({ ask, put }) =>
     Effect.gen(function* () {
       for (const [options, inherited, expected] of cases) {
-        yield* TestClock.setTime(0)
+        const begun = yield* Monotonic.now
         const told = yield* Deferred.make<number | undefined>()
         const program = Effect.flatMap(Call, (call) => Deferred.succeed(told, call.deadline))
         const client = yield* put(serving(Effect.andThen(program, Effect.never)), deadline(options))
         const call = inherited === undefined ? ask(client) : Deadline.within(inherited)(ask(client))
         const fiber = yield* Effect.forkChild(Effect.exit(call))
-        assert.equal(yield* Deferred.await(told), expected, JSON.stringify([options, inherited]))
-        yield* TestClock.setTime((expected ?? 10_000) - 1)
+        const got = yield* Deferred.await(told)
+        assert.equal(got === undefined ? got : got - begun, expected, JSON.stringify([options, inherited]))
+        yield* TestClock.adjust((expected ?? 10_000) - 1)
         assert.equal(fiber.pollUnsafe(), undefined)
-        yield* TestClock.setTime(expected ?? 10_000)
+        yield* TestClock.adjust(1)
         if (expected === undefined) yield* Fiber.interrupt(fiber)
         else assert.deepEqual(yield* Fiber.join(fiber), exceeded)
       }
@@ -118,16 +120,17 @@ testEachKind(
   "at a service all of its layers are within the limit, wherever it stands in the pipe",
   ({ ask }) =>
     Effect.gen(function* () {
-      const seen: Array<number | undefined> = []
+      const seen: Array<number> = []
+      let begun = 0
       const watch = intercept((call, next) => {
-        seen.push(call.deadline)
+        seen.push((call.deadline ?? 0) - begun)
         return next(call)
       })
       const limit = deadline("1 second")
       for (const layers of [piped(watch, slow, limit), piped(watch, limit, slow), piped(limit, slow, watch)]) {
-        yield* TestClock.setTime(0)
+        begun = yield* Monotonic.now
         const fiber = yield* Effect.forkChild(Effect.exit(ask(yield* clientOf(echo.pipe(layers)))))
-        yield* TestClock.setTime(1_000)
+        yield* TestClock.adjust(1_000)
         assert.deepEqual(yield* Fiber.join(fiber), exceeded)
       }
       assert.deepEqual(seen, [1_000, 1_000, 1_000])

@@ -7,6 +7,7 @@ import * as Deadline from "../../../src/core/rpc/deadline.ts"
 import { RpcError } from "../../../src/core/rpc/error.ts"
 import { type Layered, unlayered } from "../../../src/core/rpc/interceptor.ts"
 import * as Metadata from "../../../src/core/rpc/metadata.ts"
+import * as Monotonic from "../../../src/core/rpc/monotonic.ts"
 import { fromHandlers, respondInTime, respondStream } from "../../../src/core/rpc/service.ts"
 import { PiCalculator } from "../../../src/transport/gen/pi_pb.ts"
 import * as Service from "../../../src/transport/service.ts"
@@ -143,7 +144,7 @@ test("a program has its call in its context, as the layers pass it on", () =>
   Effect.gen(function* () {
     const call = callWith({
       metadata: Metadata.of({ a: "1" }),
-      deadline: Date.now() + 1e9,
+      deadline: (yield* Monotonic.now) + 1e9,
       peer: { address: "[::1]:7" },
     })
     for (const layered of layerings) {

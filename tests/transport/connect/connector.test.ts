@@ -8,6 +8,7 @@ import { always } from "../../../src/core/rpc/connectivity.ts"
 import { RpcError } from "../../../src/core/rpc/error.ts"
 import { unlayered } from "../../../src/core/rpc/interceptor.ts"
 import * as Metadata from "../../../src/core/rpc/metadata.ts"
+import * as Monotonic from "../../../src/core/rpc/monotonic.ts"
 import { connector } from "../../../src/transport/connect/connector.ts"
 import { PiCalculator, PiPointSchema, PiResponseSchema } from "../../../src/transport/gen/pi_pb.ts"
 import { type DescMethod, protoMethod } from "../../../src/transport/method.ts"
@@ -73,7 +74,7 @@ describe("a call over a Connect-ES transport", () => {
         timeouts.push(timeout)
         return value3
       })
-      const now = Date.now()
+      const now = yield* Monotonic.now
       for (const deadline of [now - 1000, now + 60_000, now + 1e12]) {
         yield* connected.unary(callOf(calc, deadline), {}, unlayered)
       }

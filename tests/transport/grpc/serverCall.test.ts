@@ -4,6 +4,7 @@ import { describe } from "node:test"
 import { Deferred, Effect, Stream } from "effect"
 import { deadline } from "../../../src/core/layers/deadline.ts"
 import { intercept } from "../../../src/core/layers/intercept.ts"
+import * as Monotonic from "../../../src/core/rpc/monotonic.ts"
 import { statusOf } from "../../../src/core/rpc/outcome.ts"
 import type { Status } from "../../../src/core/rpc/status.ts"
 import { PiCalculator } from "../../../src/transport/gen/pi_pb.ts"
@@ -27,7 +28,9 @@ describe("a gRPC call at a server", () => {
         const never = Effect.ensuring(Effect.never, Deferred.succeed(ended, undefined))
         const seen = yield* Deferred.make<Status>()
         const watch = intercept((call, next) =>
-          Effect.onExit(next(call), (exit) => Deferred.succeed(seen, statusOf(exit, call, Date.now()))),
+          Effect.onExit(next(call), (exit) =>
+            Effect.flatMap(Monotonic.now, (now) => Deferred.succeed(seen, statusOf(exit, call, now))),
+          ),
         )
         const service = Service.partial(PiCalculator, {
           calc: () => never,

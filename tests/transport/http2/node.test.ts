@@ -14,6 +14,7 @@ import type { Field } from "../../../src/transport/http2/hpack.ts"
 import { limitsOf } from "../../../src/transport/http2/limits.ts"
 import { serverConnection } from "../../../src/transport/http2/server.ts"
 import { listen } from "../../../src/transport/net/listen.ts"
+import { notFound } from "../../../src/transport/refusal.ts"
 import { test } from "../../effect.ts"
 import { http2Requests, type Requests, requests2 } from "../support.ts"
 import { eventsOf, fields } from "./support.ts"
@@ -131,7 +132,7 @@ const callAll = (request: Requests, all: ReadonlyArray<number>) =>
 describe("the runtime's client and our server", () => {
   test("tell each other all, many calls at a time", () =>
     Effect.gen(function* () {
-      const server = yield* listen({ http2: echo, http1: () => {}, interrupt: () => {} }, { port: 0, limits })
+      const server = yield* listen({ http2: echo, http1: notFound, interrupt: () => {} }, { port: 0, limits })
       yield* callAll(yield* http2Requests(server), [...lengths, ...lengths])
     }))
 

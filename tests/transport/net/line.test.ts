@@ -9,6 +9,7 @@ import { resetError } from "../../../src/transport/grpc/reset.ts"
 import type { Caller, Carrier, ClientStream, Opener } from "../../../src/transport/http2/client.ts"
 import { errorCode } from "../../../src/transport/http2/frames.ts"
 import { type Handlers, listen } from "../../../src/transport/net/listen.ts"
+import { notFound } from "../../../src/transport/refusal.ts"
 import { property, settle } from "../../core/support.ts"
 import { test, testWithClock } from "../../effect.ts"
 import { between, ownScope } from "../support.ts"
@@ -20,7 +21,7 @@ const dialed = ({ port }: { readonly port: number }) => lineTo(`http://127.0.0.1
 /** A server that gives each request the same answer; with `stingy`, to one stream at a time. */
 const server = (answer: Uint8Array = Buffer.from("ok"), port = 0, maxConcurrentStreams = 250) => {
   const handlers: Handlers = {
-    http1: (_, response) => response.end(),
+    http1: notFound,
     http2: (connection, stream) => {
       stream.context = {
         data: (_, start, end) => connection.taken(stream, end - start),

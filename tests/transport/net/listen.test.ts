@@ -3,7 +3,9 @@ import * as net from "node:net"
 import { describe } from "node:test"
 import { Deferred, Effect, Exit, Fiber, Queue, Scope } from "effect"
 import { errorCode, frameType } from "../../../src/transport/http2/frames.ts"
-import { type Handlers, ListenError, type ListenOptions, listen } from "../../../src/transport/net/listen.ts"
+import { type Handlers, type ListenOptions, listen } from "../../../src/transport/net/listen.ts"
+import { ListenError } from "../../../src/transport/net/listenError.ts"
+import { responded } from "../../../src/transport/refusal.ts"
 import { test } from "../../effect.ts"
 import { headers } from "../http2/support.ts"
 import {
@@ -25,9 +27,13 @@ type Answering = (version: string) => Promise<string | Buffer>
 const tellVersion: Answering = (version) => Promise.resolve(version)
 
 const handlersOf = (answering: Answering, interrupt: () => void): Handlers => ({
-  http1: (request, response) => {
-    request.resume()
-    void answering("1.1").then((body) => response.end(body))
+  http1: (exchange) => {
+    void answering("1.1").then((body) => {
+      exchange.sendHeaders([{ name: ":status", value: "200" }], false)
+      exchange.sendData(Buffer.from(body))
+      exchange.sendEnd()
+    })
+    return responded(exchange)
   },
   http2: (connection, stream) => {
     stream.context = {

@@ -1,0 +1,442 @@
+/**
+ * A connection of HTTP/1.1 at a server: one request at a time, from its head to the last byte of its response.
+ *
+ * What a client sends behind a request waits in the socket, which isn't read meanwhile but for one piece: so we hear of a
+ * client that goes away. It has no clock and no timer: whoever has the socket asks it what is due.
+ *
+ * Source: RFC 9112, section 9.
+ */
+import { Buffer } from "node:buffer"
+import type { Peer } from "../../core/rpc/call.ts"
+import type { Answerer } from "../exchange.ts"
+import { type ErrorCode, errorCode } from "../http2/frames.ts"
+import type { Field } from "../http2/hpack.ts"
+import type { MemoryBudget } from "../http2/memory.ts"
+import { type Carrying, Http1Exchange } from "./exchange.ts"
+import type { Http1Head } from "./head.ts"
+import { Output } from "./output.ts"
+import { type RequestEvents, RequestReader } from "./reader.ts"
+import { Refused } from "./refused.ts"
+import { goOn, headBytes } from "./response.ts"
+import type { Http1Times } from "./times.ts"
+
+/** What a connection does with its socket. */
+export interface Wire {
+  /** False if more than this is better not written now. */
+  readonly write: (bytes: Uint8Array) => boolean
+  readonly pause: () => unknown
+  readonly resume: () => unknown
+  /** Closes our side once all is written. */
+  readonly end: () => unknown
+  readonly destroy: () => unknown
+}
+
+export interface ConnectionOptions {
+  readonly socket: Wire
+  readonly scheme: "http" | "https"
+  readonly peer: Peer
+  readonly answer: Answerer
+  readonly times: Http1Times
+  /** The size of a head, counted as a header list of HTTP/2. */
+  readonly maxHeadSize: number
+  /** What is held for this connection is taken from it. */
+  readonly memory: MemoryBudget
+  /** Something may be due at this time, by `performance.now`. */
+  readonly wake: (at: number) => void
+  /** Something was thrown that speaks of no fault of the client's. */
+  readonly died: (defect: unknown) => void
+}
+
+// What a program may leave unread of a body before the socket isn't read any more.
+const window = 65_536
+// What may wait for the socket before no more of a response is welcome.
+const maxOutput = 262_144
+// What is read of a request behind its response, for the sake of the next request.
+const maxDiscarded = 262_144
+// What a client that says nothing has to close its side once all is sent (RFC 9112, section 9.6).
+const partingMillis = 1000
+
+const never = Number.POSITIVE_INFINITY
+
+export class Http1Connection implements Carrying, RequestEvents {
+  private readonly options: ConnectionOptions
+  private readonly socket: Wire
+  private readonly memory: MemoryBudget
+  private readonly reader: RequestReader
+  private readonly output = new Output()
+  private exchange: Http1Exchange | undefined
+  // All of the exchange's request has been read.
+  private requestOver = false
+  // What came behind it.
+  private rest: Uint8Array | undefined
+  // No further request is taken.
+  private ending = false
+  // Nothing more is read, not even what is left of a request: it can't be understood, or there is no room for it.
+  private deaf = false
+  // Our side is closed, or about to be once all is written.
+  private over = false
+  private gone = false
+  private scheduled = false
+  private reading = true
+  private writable = true
+  // The handler waits for more to be welcome.
+  private stalled = false
+  // Memory of responses, of bodies that wait for their handler, and what of the former the socket has.
+  private held = 0
+  private unread = 0
+  private inSocket = 0
+  private discarded = 0
+  // By `performance.now`: when the head has to be there, the body, and when anything moved last.
+  private headBegun = true
+  private headBy: number
+  private bodyBy = never
+  private movedAt: number
+  private closeBy = never
+
+  constructor(options: ConnectionOptions, now: number) {
+    this.options = options
+    this.socket = options.socket
+    this.memory = options.memory
+    this.reader = new RequestReader(this, options.scheme, options.maxHeadSize)
+    this.movedAt = now
+    this.headBy = now + options.times.head
+    options.wake(this.headBy)
+  }
+
+  // ---- What the socket does
+
+  /** Takes in what was read. */
+  receive(bytes: Uint8Array): void {
+    if (this.over || this.gone) return
+    this.movedAt = performance.now()
+    this.guard(() => this.read(bytes, false))
+  }
+
+  /** The socket takes more. */
+  drained(): void {
+    this.movedAt = performance.now()
+    this.inSocket = 0
+    this.writable = true
+    this.flush()
+  }
+
+  /** The client has said its last, or the socket is closed: whatever runs has nobody to be sent to. */
+  abandon(): void {
+    if (this.gone) return
+    this.gone = true
+    const { exchange } = this
+    this.release()
+    if (exchange === undefined || exchange.closed) return
+    exchange.closed = true
+    this.guard(() => exchange.handler?.reset(errorCode.cancel))
+  }
+
+  // ---- What the server does
+
+  /** Takes no further request, and closes once the running one has its response. */
+  drain(): void {
+    this.ending = true
+    if (this.exchange !== undefined) this.exchange.persistent = false
+    else if (this.output.length === 0) this.close()
+  }
+
+  /** Ends what runs, with a response that says so. */
+  stop(): void {
+    const { exchange } = this
+    if (exchange !== undefined && !exchange.ended) this.guard(() => exchange.handler?.stop())
+  }
+
+  /** Does what is due, and gives the time of the next thing that may be. */
+  ring(now: number): number {
+    if (this.gone) return never
+    const next = this.next()
+    if (now < next) return next
+    if (this.over || this.exchange === undefined || this.waiting > 0) this.socket.destroy()
+    else this.guard(() => this.timedOut())
+    return this.next()
+  }
+
+  private next(): number {
+    const { stall } = this.options.times
+    if (this.over) return this.closeBy
+    if (this.exchange === undefined) return this.headBy
+    if (this.waiting > 0) return this.movedAt + stall
+    if (this.requestOver) return never
+    return this.reading ? Math.min(this.bodyBy, this.movedAt + stall) : this.bodyBy
+  }
+
+  private timedOut(): void {
+    this.refuse(new Refused(408, "the body of the request took too long, or nothing of it came for too long"))
+  }
+
+  // ---- What the reader finds
+
+  head(head: Http1Head): void {
+    const { peer, answer, times } = this.options
+    const exchange = new Http1Exchange(this, head, peer)
+    if (this.ending) exchange.persistent = false
+    this.exchange = exchange
+    this.requestOver = false
+    this.discarded = 0
+    this.bodyBy = this.movedAt + times.body
+    exchange.handler = answer(exchange, head)
+    if (!head.chunked && head.contentLength <= 0) return
+    this.options.wake(this.next())
+    if (!head.expectsContinue) return
+    // A client that wasn't told to go on may leave its body out: nobody could say where the next request begins.
+    if (exchange.begun) exchange.persistent = false
+    else this.output.push(goOn)
+    this.schedule()
+  }
+
+  data(bytes: Uint8Array, start: number, end: number): void {
+    const { exchange } = this
+    if (exchange === undefined) return
+    const length = end - start
+    if (exchange.ended || exchange.closed) {
+      this.discarded += length
+      if (this.discarded > maxDiscarded) exchange.persistent = false
+      return
+    }
+    if (this.memory.take(length) !== undefined) return this.exhausted()
+    this.unread += length
+    exchange.handler?.data(bytes, start, end)
+  }
+
+  end(trailers: ReadonlyArray<Field>): void {
+    const { exchange } = this
+    this.requestOver = true
+    if (exchange?.ended === false && !exchange.closed) exchange.handler?.end(trailers)
+    else this.schedule()
+  }
+
+  // ---- What the exchange says
+
+  hold(length: number): boolean {
+    if (this.memory.take(length) === undefined) {
+      this.held += length
+      return true
+    }
+    this.exhausted()
+    return false
+  }
+
+  wrote(): boolean {
+    this.schedule()
+    const welcome = this.waiting < maxOutput
+    this.stalled ||= !welcome
+    return welcome
+  }
+
+  consumed(length: number): void {
+    const given = Math.min(length, this.unread)
+    this.unread -= given
+    this.memory.give(given)
+    this.regulate()
+  }
+
+  cut(code: ErrorCode): void {
+    const { exchange } = this
+    if (exchange === undefined) return
+    exchange.closed = true
+    if (exchange.headSent || exchange.ended) this.socket.destroy()
+    else this.respond(code === errorCode.internalError ? 500 : 503, "the request was given up")
+  }
+
+  // ---- Reading
+
+  private read(bytes: Uint8Array, ours: boolean): void {
+    let at = 0
+    while (at < bytes.length && !this.deaf && !this.over && !this.gone) {
+      if (this.exchange !== undefined && this.requestOver) {
+        this.keep(bytes.subarray(at), ours)
+        break
+      }
+      if (this.exchange === undefined) this.begin()
+      at = this.reader.read(bytes, at)
+    }
+    this.regulate()
+    if (this.exchange?.ended === true) this.schedule()
+  }
+
+  private begin(): void {
+    if (this.headBegun) return
+    this.headBegun = true
+    this.headBy = this.movedAt + this.options.times.head
+    this.options.wake(this.headBy)
+  }
+
+  /** Keeps what came behind a request, until that has its response. What isn't ours is the socket's, and is copied. */
+  private keep(bytes: Uint8Array, ours: boolean): void {
+    if (!ours && this.memory.take(bytes.length) !== undefined) {
+      this.ending = true
+      if (this.exchange !== undefined) this.exchange.persistent = false
+      return
+    }
+    const kept = ours ? bytes : bytes.slice()
+    // A runtime may give a piece more after it was told to pause.
+    this.rest = this.rest === undefined ? kept : Buffer.concat([this.rest, kept])
+  }
+
+  /** Reads from the socket, or doesn't, as there is room for what comes. */
+  private regulate(): void {
+    const reading = this.over || (this.rest === undefined && this.unread <= window)
+    if (reading === this.reading || this.gone) return
+    this.reading = reading
+    if (!reading) return void this.socket.pause()
+    this.movedAt = performance.now()
+    this.options.wake(this.next())
+    this.socket.resume()
+  }
+
+  // ---- Writing
+
+  private get waiting(): number {
+    return Math.max(this.held, this.output.length + this.inSocket)
+  }
+
+  // All that is said in a turn leaves in one write, and is measured.
+  private schedule(): void {
+    if (this.scheduled) return
+    this.scheduled = true
+    queueMicrotask(() => this.flush())
+  }
+
+  private flush(): void {
+    this.scheduled = false
+    if (!this.gone) this.guard(() => this.send())
+  }
+
+  private send(): void {
+    const { exchange, output } = this
+    exchange?.flush(output)
+    while (this.writable) {
+      const bytes = output.take()
+      if (bytes === undefined) break
+      this.writable = this.socket.write(bytes)
+      if (!this.writable) this.inSocket = bytes.length
+    }
+    const surplus = this.held - output.length - this.inSocket
+    if (surplus > 0) {
+      this.held -= surplus
+      this.memory.give(surplus)
+    }
+    if (output.length > 0 || !this.writable) return this.options.wake(this.movedAt + this.options.times.stall)
+    this.sent()
+  }
+
+  /** All that was said so far is on its way. */
+  private sent(): void {
+    const { exchange } = this
+    if (exchange === undefined) {
+      if (this.ending) this.close()
+      return
+    }
+    if (!exchange.ended && !exchange.closed) {
+      if (!this.stalled) return
+      this.stalled = false
+      return exchange.handler?.drained()
+    }
+    exchange.closed = true
+    this.giveUnread()
+    if (!exchange.persistent) return this.close()
+    if (this.requestOver) this.finish()
+    else this.regulate()
+  }
+
+  private finish(): void {
+    this.exchange = undefined
+    this.requestOver = false
+    this.headBegun = false
+    this.headBy = performance.now() + this.options.times.idle
+    this.options.wake(this.headBy)
+    const { rest } = this
+    if (rest === undefined) return this.regulate()
+    this.rest = undefined
+    this.read(rest, true)
+    // What is left of it is the new rest.
+    this.memory.give(rest.length - lengthOf(this.rest))
+  }
+
+  /** Sends what there is, and closes; the client's side is read, and dropped, until it is closed too, or a second has passed. */
+  private close(): void {
+    if (this.over) return
+    this.over = true
+    this.closeBy = performance.now() + partingMillis
+    this.socket.end()
+    this.release()
+    this.regulate()
+    this.options.wake(this.closeBy)
+  }
+
+  // ---- Faults
+
+  private guard(run: () => void): void {
+    try {
+      run()
+    } catch (error) {
+      if (error instanceof Refused) this.refuse(error)
+      else {
+        this.options.died(error)
+        this.socket.destroy()
+      }
+    }
+  }
+
+  /** Refuses the request that is being read, by a response if it has none yet. */
+  private refuse({ status, message }: Refused): void {
+    const { exchange } = this
+    this.deaf = true
+    if (exchange?.ended === true) {
+      // It was answered early, and only its rest is not well-formed.
+      exchange.persistent = false
+      return this.schedule()
+    }
+    if (exchange?.closed === false) {
+      exchange.closed = true
+      exchange.handler?.reset(errorCode.protocolError)
+    }
+    if (exchange?.headSent === true) this.socket.destroy()
+    else this.respond(status, message)
+  }
+
+  /** No memory is left for more of the exchange. */
+  private exhausted(): void {
+    const { exchange } = this
+    if (exchange === undefined || exchange.closed) return
+    exchange.closed = true
+    exchange.handler?.reset(errorCode.enhanceYourCalm)
+    if (exchange.headSent) this.socket.destroy()
+    else this.respond(503, "the server has no memory left for this request: try again later")
+  }
+
+  /** The last response of the connection, which no program gave. */
+  private respond(status: number, message: string): void {
+    const body = Buffer.from(`${message}\n`)
+    this.ending = true
+    this.deaf = true
+    this.exchange = undefined
+    this.headBy = performance.now() + this.options.times.stall
+    this.output.push(
+      headBytes(status, [{ name: "content-type", value: "text/plain; charset=utf-8" }], body.length, false),
+    )
+    this.output.push(body)
+    this.schedule()
+  }
+
+  private giveUnread(): void {
+    this.memory.give(this.unread)
+    this.unread = 0
+  }
+
+  /** Gives back all memory: nobody will be sent anything, nor read. */
+  private release(): void {
+    this.giveUnread()
+    this.memory.give(this.held + lengthOf(this.rest))
+    this.held = 0
+    this.rest = undefined
+    this.output.clear()
+  }
+}
+
+const lengthOf = (bytes: Uint8Array | undefined): number => bytes?.length ?? 0

@@ -1,0 +1,38 @@
+/**
+ * Requests that no call comes of: the response is an HTTP status, and a text that says what would be taken.
+ */
+import type { Exchange, RequestHandler } from "./exchange.ts"
+import type { Field } from "./http2/hpack.ts"
+
+/** Nothing is left to do for an exchange that has its response: what is still to come of its request goes nowhere. */
+export const responded = (exchange: Exchange): RequestHandler => ({
+  data: (_, start, end) => exchange.consumed(end - start),
+  end: () => {},
+  reset: () => {},
+  drained: () => {},
+  stop: () => {},
+})
+
+/** Responds at once, without a look at the request's body: who sends one slowly would hold the exchange for as long. */
+export const refuse = (
+  exchange: Exchange,
+  status: number,
+  text: string,
+  more: ReadonlyArray<Field> = [],
+): RequestHandler => {
+  const body = new TextEncoder().encode(`${text}\n`)
+  const head = [
+    { name: ":status", value: String(status) },
+    { name: "content-type", value: "text/plain; charset=utf-8" },
+    { name: "content-length", value: String(body.length) },
+    ...more,
+  ]
+  exchange.sendHeaders(head, false)
+  exchange.sendData(body)
+  exchange.sendEnd()
+  return responded(exchange)
+}
+
+/** For a path that nobody serves. */
+export const notFound = (exchange: Exchange): RequestHandler =>
+  refuse(exchange, 404, "not found: a call is a POST to /package.Service/Method")
