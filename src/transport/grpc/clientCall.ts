@@ -53,6 +53,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   private answers: Incoming | undefined
   // A head with a status, which ends the call as well if nothing follows.
   private trailersOnly: { readonly fields: ReadonlyArray<Field>; readonly answered: Answered } | undefined
+  private openedAt = 0
   private moves = 0
   private refused = false
   private over = false
@@ -93,6 +94,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   opened(carrier: Carrier, stream: ClientStream): void {
     this.carrier = carrier
     this.stream = stream
+    if (this.info.deadline !== undefined) this.openedAt = performance.now()
     const { kept = [], requested } = this
     const last = kept.length - 1
     for (let i = 0; i <= last; i++) {
@@ -223,12 +225,20 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
 
   /** Ends the call at its deadline. */
   expire(): void {
+    this.doubt()
     this.fail(exceeded(this.carrier === undefined ? "the call could be sent" : undefined))
   }
 
   /** Ends the call, since its caller wants no more of it. */
   cancel(): void {
-    if (!this.over) this.close()
+    if (this.over) return
+    // A layer that ends its calls at their deadline may be the first to do so.
+    if (this.info.deadline !== undefined && this.deadline <= this.calling.now()) this.doubt()
+    this.close()
+  }
+
+  private doubt(): void {
+    if (this.stream !== undefined) this.carrier?.doubt(this.openedAt)
   }
 
   /** Ends the call with an error. */

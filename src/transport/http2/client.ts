@@ -40,6 +40,11 @@ export interface Carrier {
   readonly leaving: boolean
   /** Why it ended; `undefined` until it does. */
   readonly lost: RpcError | undefined
+  /**
+   * A call that began at this time, by `performance.now`, has reached its deadline: if nothing was heard since, the server is
+   * asked whether it is there.
+   */
+  readonly doubt: (since: number) => void
 }
 
 /** Who wants a stream. */
