@@ -44,6 +44,8 @@ export interface BalancedOptions<E extends { readonly message: string }> {
   readonly waitForReady?: boolean
   /** How long calls may go on at an endpoint that is no longer listed. Default: 30 seconds. */
   readonly grace?: Duration.Input
+  /** Runs when a connection to an endpoint was lost, and when none can be had: there may be other endpoints by now. */
+  readonly lost?: Effect.Effect<void>
 }
 
 /**
@@ -64,8 +66,9 @@ export const balanced = Effect.fnUntraced(function* <E extends { readonly messag
   open,
   waitForReady = false,
   grace = "30 seconds",
+  lost = Effect.void,
 }: BalancedOptions<E>): Effect.fn.Return<Channel, never, Scope.Scope> {
-  const pool = yield* Pools.make({ service, open, waitForReady, grace: Duration.toMillis(grace) }, endpoints)
+  const pool = yield* Pools.make({ service, open, waitForReady, grace: Duration.toMillis(grace), lost }, endpoints)
   return fromConnector(new Balancer(pool, { policy: pickFirst(true), outliers: undefined, subset: undefined }))
 })
 

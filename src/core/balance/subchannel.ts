@@ -19,6 +19,8 @@ export interface Surroundings {
   readonly open: (endpoint: Endpoint) => Effect.Effect<Connector, { readonly message: string }, Scope.Scope>
   /** How long calls may go on at an endpoint that is no longer listed, in milliseconds. */
   readonly grace: number
+  /** A connection was lost, or can't be had. */
+  readonly lost: Effect.Effect<void>
   /** A subchannel stands otherwise than before. */
   readonly changed: () => void
 }
@@ -146,6 +148,9 @@ export class Subchannel {
 
   private set(state: State): void {
     if (state === this.state) return
+    if (state === "transient_failure" || (this.state === "ready" && state !== "shutdown")) {
+      this.surroundings.run(this.surroundings.lost)
+    }
     this.state = state
     this.slow = false
     if (state === "connecting") this.watchTry()
