@@ -262,7 +262,7 @@ class Balancer implements Connector, Pools.Member {
       if (!this.hasToWait(this.waitsForReady(call))) return resume(Effect.void)
       const { expiry, clock } = this.pool
       const { deadline } = call
-      if (deadline !== undefined && deadline <= Monotonic.nowUnsafe(clock)) return resume(Effect.fail(exceeded()))
+      if (deadline !== undefined && deadline <= Monotonic.nowUnsafe(clock)) return resume(Effect.fail(this.late()))
       const forget = () => {
         this.waiters.delete(waiter)
         expiry.forget(waiter)
@@ -276,13 +276,29 @@ class Balancer implements Connector, Pools.Member {
         },
         expire: () => {
           forget()
-          resume(Effect.fail(exceeded()))
+          resume(Effect.fail(this.late()))
         },
       }
       this.waiters.add(waiter)
       if (deadline !== undefined) expiry.add(waiter)
       return Effect.sync(forget)
     })
+  }
+
+  /** The error of a call that waited until its deadline. */
+  private late(): RpcError {
+    return exceeded("the call could be sent", this.trouble)
+  }
+
+  /** Why no endpoint is ready. */
+  private get trouble(): string {
+    const without = this.without()
+    if (without instanceof RpcError) return without.message
+    const service = JSON.stringify(this.pool.service)
+    if (!this.pool.known) return `the endpoints of ${service} aren't known yet`
+    const last = this.lastFailed ?? this.all[0]
+    const why = last?.connector.connectivity.trouble
+    return why ?? `none of the ${this.all.length} endpoints of ${service} could be connected to yet`
   }
 
   /** Wakes those that need wait no longer. */
@@ -360,12 +376,17 @@ class Balancer implements Connector, Pools.Member {
       const message = `no endpoint of ${JSON.stringify(this.pool.service)} is known: is a server of it registered?`
       return new RpcError({ code: "unavailable", message })
     }
+    if (this.all.some(({ failed }) => !failed)) return undefined
+    // It says why by itself. While all try again, calls wait for the first to fail.
+    return this.lastFailed
+  }
+
+  /** Of those that may not be tried again yet, the one that failed last. */
+  private get lastFailed(): Subchannel | undefined {
     let last: Subchannel | undefined
     for (const one of this.all) {
-      if (!one.failed) return undefined
       if (one.state === "transient_failure" && (last === undefined || one.failedAt > last.failedAt)) last = one
     }
-    // It says why by itself. While all try again, calls wait for the first to fail.
     return last
   }
 

@@ -213,12 +213,12 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   reset(code: number): void {
     if (this.over) return
     if (code === errorCode.refusedStream && this.move()) return
-    this.stream = undefined
-    const { lost, connection } = this.carrier ?? {}
-    if (lost !== undefined && connection?.over === true) return this.fail(lost)
     // A server that knows the deadline may be the first to find that it has passed.
     const late = code === errorCode.cancel && this.deadline <= this.calling.now()
-    this.fail(late ? exceeded() : resetError(code))
+    const error = late ? this.late() : resetError(code)
+    this.stream = undefined
+    const { lost, connection } = this.carrier ?? {}
+    this.fail(lost !== undefined && connection?.over === true ? lost : error)
   }
 
   // ---- The end
@@ -226,7 +226,19 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   /** Ends the call at its deadline. */
   expire(): void {
     this.doubt()
-    this.fail(exceeded(this.carrier === undefined ? "the call could be sent" : undefined))
+    this.fail(this.late())
+  }
+
+  /** The error of a call whose deadline has passed: it says what it waited for. */
+  private late(): RpcError {
+    const { carrier, calling } = this
+    if (carrier === undefined || this.stream === undefined)
+      return exceeded("the call could be sent", calling.opener.trouble)
+    const { authority } = carrier.origin
+    return exceeded(
+      "the call ended",
+      `${authority} had ${this.answers === undefined ? "not responded" : "not ended its response"}`,
+    )
   }
 
   /** Ends the call, since its caller wants no more of it. */

@@ -63,6 +63,8 @@ export interface Caller extends ResponseHandler {
 export interface Opener {
   /** Opens a stream, at once if it can. */
   readonly open: (caller: Caller) => void
+  /** Why who waits for a stream has none yet. */
+  readonly trouble: string
   /** Forgets a caller who waits for a stream and wants none any more. */
   readonly forget: (caller: Caller) => void
 }
