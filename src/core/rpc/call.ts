@@ -2,6 +2,7 @@
  * A call as the programs and layers on either side see it.
  */
 import { Context, Effect } from "effect"
+import type { RpcError } from "./error.ts"
 import * as Metadata from "./metadata.ts"
 
 export type Kind = "unary" | "server_streaming" | "client_streaming" | "bidi_streaming"
@@ -55,6 +56,8 @@ export interface ResponseMetadata {
    * Source: gRPC's proposal A6, "When Retries are Valid".
    */
   committed: boolean
+  /** On a client, how many attempts have failed so far, and what the last of them met. */
+  met?: { readonly attempts: number; readonly last: RpcError }
   /** On a server, sends the header before there is a message. Not there where the transport can't do that. */
   flush?: () => void
 }

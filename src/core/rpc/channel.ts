@@ -2,6 +2,7 @@
  * A channel: the client's side of a service. It carries calls to wherever the service is, through the layers around it.
  */
 import { Effect, Pipeable, Stream } from "effect"
+import { explained } from "./attempt.ts"
 import { type Call, type CallInfo, type Method, noResponse, path } from "./call.ts"
 import { always, type Connectivity } from "./connectivity.ts"
 import * as Deadline from "./deadline.ts"
@@ -58,7 +59,10 @@ export const begin = (method: Method): Effect.Effect<CallInfo> =>
 
 // The call's own deadline holds for its layers too; a connector obeys the one that it is given, a layer's included.
 const carry = ({ around }: Channel): Interceptor =>
-  isPrompt(around) ? around : (call, next) => Deadline.enforce(around(call, next), call.deadline)
+  isPrompt(around)
+    ? around
+    : (call, next) =>
+        Effect.mapError(Deadline.enforce(around(call, next), call.deadline), (error) => explained(call, error))
 
 /** The error of a call whose metadata can't be sent: none of it is. `undefined` if it can. */
 const unsendable = ({ method, metadata }: CallInfo): RpcError | undefined => {

@@ -54,6 +54,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   private answers: Incoming | undefined
   // A head with a status, which ends the call as well if nothing follows.
   private trailersOnly: { readonly fields: ReadonlyArray<Field>; readonly answered: Answered } | undefined
+  private openedAt = 0
   private moves = 0
   private refused = false
   private over = false
@@ -94,6 +95,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   opened(carrier: Carrier, stream: ClientStream): void {
     this.carrier = carrier
     this.stream = stream
+    if (this.info.deadline !== undefined) this.openedAt = performance.now()
     const { kept = [], requested } = this
     const last = kept.length - 1
     for (let i = 0; i <= last; i++) {
@@ -216,24 +218,44 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   reset(code: number, tooLong?: string): void {
     if (this.over) return
     if (code === errorCode.refusedStream && this.move()) return
-    this.stream = undefined
-    const { lost, connection } = this.carrier ?? {}
-    if (lost !== undefined && connection?.over === true) return this.fail(lost)
     // A server that knows the deadline may be the first to find that it has passed.
     const late = code === errorCode.cancel && this.deadline <= this.calling.now()
-    this.fail(late && tooLong === undefined ? exceeded() : resetError(code, tooLong))
+    const error = late && tooLong === undefined ? this.late() : resetError(code, tooLong)
+    this.stream = undefined
+    const { lost, connection } = this.carrier ?? {}
+    this.fail(lost !== undefined && connection?.over === true ? lost : error)
   }
 
   // ---- The end
 
   /** Ends the call at its deadline. */
   expire(): void {
-    this.fail(exceeded(this.carrier === undefined ? "the call could be sent" : undefined))
+    this.doubt()
+    this.fail(this.late())
+  }
+
+  /** The error of a call whose deadline has passed: it says what it waited for. */
+  private late(): RpcError {
+    const { carrier, calling } = this
+    if (carrier === undefined || this.stream === undefined)
+      return exceeded("the call could be sent", calling.opener.trouble)
+    const { authority } = carrier.origin
+    return exceeded(
+      "the call ended",
+      `${authority} had ${this.answers === undefined ? "not responded" : "not ended its response"}`,
+    )
   }
 
   /** Ends the call, since its caller wants no more of it. */
   cancel(): void {
-    if (!this.over) this.close()
+    if (this.over) return
+    // A layer that ends its calls at their deadline may be the first to do so.
+    if (this.info.deadline !== undefined && this.deadline <= this.calling.now()) this.doubt()
+    this.close()
+  }
+
+  private doubt(): void {
+    if (this.stream !== undefined) this.carrier?.doubt(this.openedAt)
   }
 
   /** Ends the call with an error. */

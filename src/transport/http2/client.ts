@@ -43,6 +43,11 @@ export interface Carrier {
   readonly leaving: boolean
   /** Why it ended; `undefined` until it does. */
   readonly lost: RpcError | undefined
+  /**
+   * A call that began at this time, by `performance.now`, has reached its deadline: if nothing was heard since, the server is
+   * asked whether it is there.
+   */
+  readonly doubt: (since: number) => void
 }
 
 /** Who wants a stream. */
@@ -61,6 +66,8 @@ export interface Caller extends ResponseHandler {
 export interface Opener {
   /** Opens a stream, at once if it can. */
   readonly open: (caller: Caller) => void
+  /** Why who waits for a stream has none yet. */
+  readonly trouble: string
   /** Forgets a caller who waits for a stream and wants none any more. */
   readonly forget: (caller: Caller) => void
 }
