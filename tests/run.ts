@@ -13,18 +13,24 @@ const nodeModules = join(root, "node_modules")
 const installed = existsSync(nodeModules)
 
 // A test that hangs fails; the longest ones take some seconds on a slow machine.
-const timeoutMillis = 60_000
+const testMillis = 60_000
 
 type Runtime = "bun" | "deno" | "node"
 
 /** The command that runs test files on a runtime, and writes a report in JUnit's format. */
-const commands: Readonly<Record<Runtime, (report: string) => ReadonlyArray<string>>> = {
-  bun: (report) => ["bun", "test", `--timeout=${timeoutMillis}`, "--reporter=junit", `--reporter-outfile=${report}`],
+const commands: Readonly<Record<Runtime, (report: string, timeoutMillis: number) => ReadonlyArray<string>>> = {
+  bun: (report, timeoutMillis) => [
+    "bun",
+    "test",
+    `--timeout=${timeoutMillis}`,
+    "--reporter=junit",
+    `--reporter-outfile=${report}`,
+  ],
   deno: (report) => [
     ...["deno", "test", "--allow-all", "--no-check", "--quiet", `--junit-path=${report}`],
     ...(installed ? [] : ["--lock=deno.lock", "--frozen"]),
   ],
-  node: (report) => [
+  node: (report, timeoutMillis) => [
     ...["node", "--test", `--test-timeout=${timeoutMillis}`],
     ...["--test-reporter=spec", "--test-reporter-destination=stdout"],
     ...["--test-reporter=junit", `--test-reporter-destination=${report}`],
@@ -38,6 +44,8 @@ interface Suite {
   readonly services?: boolean
   /** The script that gets what it needs. */
   readonly setup?: string
+  /** How long a test may take, if not as long as others. */
+  readonly timeoutMillis?: number
 }
 
 const folders = ["core", "transport", "cli", "e2e", "faults", "bench/scale"].map((name) => `tests/${name}`)
@@ -48,7 +56,7 @@ const suites: Readonly<Record<string, Suite>> = {
   node: { runtimes: ["node"], folders },
   services: { runtimes: ["bun", "deno", "node"], folders, services: true, setup: "tests/setup.sh" },
   interop: { runtimes: ["bun"], folders: ["tests/interop"], setup: "tests/interop/setup.sh" },
-  entry: { runtimes: ["bun"], folders: ["tests/entry"] },
+  entry: { runtimes: ["bun"], folders: ["tests/entry"], timeoutMillis: 15 * 60_000 },
 }
 
 const further = `Not run here, since they need more than npm has. Each gets what it needs, and runs:
@@ -92,10 +100,14 @@ const run = (command: string, args: ReadonlyArray<string>) =>
   spawnSync(command, args, { cwd: root, stdio: "inherit", env }).status
 
 /** Runs test files on a runtime, and gives how many tests have passed and failed. */
-const runOn = (runtime: Runtime, files: ReadonlyArray<string>): readonly [passed: number, failed: number] => {
+const runOn = (
+  runtime: Runtime,
+  files: ReadonlyArray<string>,
+  timeoutMillis: number,
+): readonly [passed: number, failed: number] => {
   const out = mkdtempSync(join(tmpdir(), "basel-tests-"))
   const report = join(out, "junit.xml")
-  const [command = "", ...args] = commands[runtime](report)
+  const [command = "", ...args] = commands[runtime](report, timeoutMillis)
   const status = run(command, [...args, ...files.map((file) => `./${file}`)])
   let passed = 0
   let failed = 0
@@ -133,7 +145,7 @@ if (files.length === 0) {
 let passed = 0
 let failed = 0
 for (const runtime of suite.runtimes) {
-  const [ok, wrong] = runOn(runtime, files)
+  const [ok, wrong] = runOn(runtime, files, suite.timeoutMillis ?? testMillis)
   passed += ok
   failed += wrong
   if (suite.runtimes.length > 1) process.stdout.write(`on ${runtime}: ${ok} have passed, ${wrong} have failed\n`)
