@@ -12,8 +12,8 @@ const root = join(import.meta.dirname, "..")
 const nodeModules = join(root, "node_modules")
 const installed = existsSync(nodeModules)
 
-// A test that hangs fails; the longest ones take some seconds on a slow machine.
-const testMillis = 60_000
+// A test that hangs fails; the longest ones take some seconds on a slow machine. Long fuzzing sets another.
+const testMillis = Number(process.env.TEST_TIMEOUT_MILLIS ?? 60_000)
 
 type Runtime = "bun" | "deno" | "node"
 
@@ -66,8 +66,8 @@ const further = `Not run here, since they need more than npm has. Each gets what
   npm run test:conformance  with Connect's conformance suite
 `
 
-// They start Bun, which is a dependency from npm.
-const needInstall = ["tests/e2e/deployment.test.ts", "tests/e2e/readme.test.ts"]
+// They start Bun and other tools that are dependencies from npm.
+const needInstall = ["deployment", "readme", "readmeSnippets"].map((name) => `tests/e2e/${name}.test.ts`)
 
 const filesOf = ({ folders, services = false }: Suite, paths: ReadonlyArray<string>): ReadonlyArray<string> =>
   folders
@@ -150,8 +150,7 @@ for (const runtime of suite.runtimes) {
   failed += wrong
   if (suite.runtimes.length > 1) process.stdout.write(`on ${runtime}: ${ok} have passed, ${wrong} have failed\n`)
 }
-if (!installed)
-  process.stdout.write(`Left out, since they start Bun, which npm install gets: ${needInstall.join(", ")}\n`)
+if (!installed) process.stdout.write(`Left out, since they start what npm install gets: ${needInstall.join(", ")}\n`)
 if (suite.folders === folders && suite.services !== true) process.stdout.write(further)
 process.stdout.write(`${passed} passed, ${failed} failed\n`)
 process.exit(failed === 0 ? 0 : 1)

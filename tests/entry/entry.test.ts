@@ -111,7 +111,7 @@ const succeeds = async (copy: Copy, command: string): Promise<string> => {
 
 // The whole suite runs elsewhere.
 const tests = async (copy: Copy, command: string) => {
-  const said = await succeeds(copy, `${command} tests/core/pi tests/e2e/cli`)
+  const said = await succeeds(copy, `${command} tests/core/pi tests/e2e/examples`)
   assert.match(said, /\n[1-9]\d* passed, 0 failed\n$/, command)
   for (const suite of ["services", "interop", "h2spec", "conformance"]) {
     assert.match(said, new RegExp(`npm run test:${suite} `), `${command} says how to run the suite ${suite}`)
