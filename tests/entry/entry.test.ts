@@ -14,6 +14,8 @@ const root = join(import.meta.dirname, "..", "..")
 interface Copy {
   readonly folder: string
   readonly env: NodeJS.ProcessEnv
+  /** The same without Bun and Deno. */
+  readonly bare: NodeJS.ProcessEnv
   readonly remove: () => void
 }
 
@@ -44,9 +46,11 @@ const copied = (): Copy => {
   const others = (process.env.PATH ?? "").split(delimiter).filter((path) => !path.startsWith(root))
   // What npm and the runner have told this process is about the project, not about its copy.
   const inherited = Object.entries(process.env).filter(([name]) => !/^(npm_|NODE_|INIT_CWD|DENO_)/.test(name))
+  const bare = { ...Object.fromEntries(inherited), PATH: others.join(delimiter), NO_COLOR: "1" }
   return {
     folder,
-    env: { ...Object.fromEntries(inherited), PATH: [runtimes, ...others].join(delimiter), NO_COLOR: "1" },
+    env: { ...bare, PATH: [runtimes, ...others].join(delimiter) },
+    bare,
     remove: () => rmSync(temporary, { recursive: true, force: true }),
   }
 }
@@ -139,6 +143,15 @@ for (const install of ["npm ci", "npm install"]) {
       await succeeds(copy, install)
       for (const command of servers) await serves(copy, command)
       for (const command of testers) await tests(copy, command)
+      const withNpmOnly = { ...copy, env: copy.bare }
+      await serves(withNpmOnly, "npm start -- serve --port 0")
+      for (const command of [
+        "npx bun run src/main.ts",
+        "npx deno run --allow-all src/main.ts",
+        "npx node src/main.ts",
+      ]) {
+        assert.match(await succeeds(withNpmOnly, `${command} --version`), /basel \d/, command)
+      }
     } finally {
       copy.remove()
     }
