@@ -52,6 +52,12 @@ const flags = {
     Flag.withDescription("How long running calls may go on after Ctrl-C"),
     Flag.withDefault(Duration.seconds(10)),
   ),
+  drainDelay: durationFlag("drain-delay").pipe(
+    Flag.withDescription(
+      "How long to go on serving after Ctrl-C with a health of NOT_SERVING, so that proxies that ask for it send calls elsewhere",
+    ),
+    Flag.withDefault(Duration.zero),
+  ),
   log: Flag.Boolean("log").pipe(Flag.withDescription("Log each call's status and cost"), Flag.withDefault(false)),
   ...workersFlags,
   ...registrationFlags,
@@ -97,6 +103,7 @@ export interface ServeFlags extends TlsFlags, CacheFlags, RegistrationFlags, Wor
   readonly seed: Option.Option<string>
   readonly summation: boolean
   readonly grace: Duration.Duration
+  readonly drainDelay: Duration.Duration
   readonly log: boolean
   readonly maxConnections: Option.Option<number>
   readonly keepaliveTime: Option.Option<Duration.Duration>
@@ -114,6 +121,7 @@ export const defaults: ServeFlags = {
   seed: Option.none(),
   summation: false,
   grace: Duration.seconds(10),
+  drainDelay: Duration.zero,
   log: false,
   workers: 1,
   worker: Option.none(),
@@ -212,8 +220,9 @@ export const listening = Effect.fnUntraced(function* (options: ServeFlags) {
       maxAgeGrace: options.maxConnectionAgeGrace,
     }),
   })
-  // Before the server drains: who watches is told while there are streams to tell it in.
-  yield* Effect.addFinalizer(() => health.shutdown)
+  // Before the server drains: those that watch are told while there are streams to tell it in, and those that ask now and
+  // then have the time to ask.
+  yield* Effect.addFinalizer(() => Effect.andThen(health.shutdown, Effect.sleep(options.drainDelay)))
   return server
 })
 
