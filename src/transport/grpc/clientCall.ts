@@ -10,9 +10,10 @@ import type { Caller, Carrier, ClientStream, Origin } from "../http2/client.ts"
 import { type ErrorCode, errorCode } from "../http2/frames.ts"
 import type { ResponseHead } from "../http2/head.ts"
 import type { Field } from "../http2/hpack.ts"
+import type { MemoryBudget } from "../http2/memory.ts"
 import type { Calling, Plan } from "./client.ts"
 import { type Answered, readAnswerHead } from "./head.ts"
-import { Incoming, type Source } from "./incoming.ts"
+import { Incoming, noMemory, type Source } from "./incoming.ts"
 import type { Sink } from "./outgoing.ts"
 import { resetError } from "./reset.ts"
 import { endedError, readTrailers } from "./status.ts"
@@ -186,8 +187,12 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
     }
   }
 
-  taken(length: number): void {
-    if (this.stream !== undefined) this.carrier?.connection.taken(this.stream, length)
+  taken(length: number, released = length): void {
+    if (this.stream !== undefined) this.carrier?.connection.taken(this.stream, length, released)
+  }
+
+  exhausted({ name, limit }: MemoryBudget): void {
+    this.fail(noMemory(name, limit))
   }
 
   end(trailers: ReadonlyArray<Field>): void {

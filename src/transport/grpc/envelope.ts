@@ -33,6 +33,11 @@ export class EnvelopeReader {
     return this.partialLength === 0
   }
 
+  /** How many bytes it holds of a message that isn't whole. */
+  get gathered(): number {
+    return this.partialLength
+  }
+
   /** Reads a piece of a body. Throws an `RpcError` for an envelope that can't be taken. */
   read(bytes: Uint8Array, start: number, end: number): void {
     let at = this.partialLength > 0 ? this.completePartial(bytes, start, end) : start

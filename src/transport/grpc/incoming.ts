@@ -24,9 +24,19 @@ export interface IncomingOptions {
 
 /** Where the body comes from. */
 export interface Source {
-  /** So many bytes have been taken in: the window may open again. */
-  readonly taken: (length: number) => void
+  /**
+   * So many bytes have been taken in: the window may open again. And so many are no longer held, be it since then or from
+   * before: a part of a message is taken in and held until the message is taken.
+   */
+  readonly taken: (length: number, released: number) => void
 }
+
+/** The error of a call whose messages, or parts of them, a budget of memory has no room for. */
+export const noMemory = (budget: string, limit: number): RpcError =>
+  new RpcError({
+    code: "resource_exhausted",
+    message: `the memory of the ${budget} is used up, ${limit} bytes: take what was sent, or try again later`,
+  })
 
 type Messages = readonly [unknown, ...Array<unknown>]
 type Next = Pull.Pull<Messages, RpcError>
@@ -42,6 +52,8 @@ export class Incoming implements MessageSink {
   private readonly source: Source
   private readonly reader: EnvelopeReader
   private untaken = 0
+  // Bytes that were taken in and are held.
+  private held = 0
   private arrived: Array<unknown> = []
   private ended: Next | undefined
   private resume: ((next: Next) => void) | undefined
@@ -200,8 +212,12 @@ export class Incoming implements MessageSink {
   }
 
   private take(): void {
-    const { untaken } = this
+    const { untaken, held } = this
+    // The one message of a method is there until its call ends.
+    const kept = this.options.streaming ? this.reader.gathered : held + untaken
+    if (untaken === 0 && kept === held) return
     this.untaken = 0
-    if (untaken > 0) this.source.taken(untaken)
+    this.held = kept
+    this.source.taken(untaken, held + untaken - kept)
   }
 }

@@ -8,11 +8,13 @@ import { RpcError } from "../../core/rpc/error.ts"
 import * as Metadata from "../../core/rpc/metadata.ts"
 import * as Monotonic from "../../core/rpc/monotonic.ts"
 import { serving as inContext, internalError, logUnsendable, respond } from "../../core/rpc/service.ts"
+import { errorCode } from "../http2/frames.ts"
 import type { ServerConnection, ServerStream, StreamHandler } from "../http2/handler.ts"
 import { type Field, sizeOfAll } from "../http2/hpack.ts"
+import type { MemoryBudget } from "../http2/memory.ts"
 import { maxTimerMillis } from "../timer.ts"
 import { acceptEncoding, status200 } from "./head.ts"
-import { Incoming, type Source } from "./incoming.ts"
+import { Incoming, noMemory, type Source } from "./incoming.ts"
 import { toFields } from "./metadata.ts"
 import { Outgoing, type Sink } from "./outgoing.ts"
 import type { Opening, Serving } from "./server.ts"
@@ -120,6 +122,10 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
     this.answers.drained()
   }
 
+  exhausted({ name, limit }: MemoryBudget): void {
+    this.broken(noMemory(name, limit))
+  }
+
   stop(): void {
     this.broken(new RpcError({ code: "unavailable", message: "the server is shutting down" }))
   }
@@ -161,15 +167,15 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
 
   // ---- The body of the request, and of the response
 
-  taken(length: number): void {
-    this.connection.taken(this.stream, length)
+  taken(length: number, released = length): void {
+    this.connection.taken(this.stream, length, released)
   }
 
   send(bytes: Uint8Array): boolean {
     // Of a call that is over the program is being interrupted: it may wait for that.
     if (this.over) return false
     this.sendHead()
-    return this.connection.sendData(this.stream, bytes)
+    return this.connection.sendData(this.stream, bytes) && !this.over
   }
 
   // ---- The response
@@ -183,6 +189,7 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
     this.sendHead()
     if (this.over) return
     if (this.answer !== undefined) this.connection.sendData(this.stream, this.answer)
+    if (this.over) return
     let trailers = okTrailers
     if (response.trailer.length > 0) {
       trailers = [...okTrailers, ...toFields(response.trailer)]
@@ -192,7 +199,18 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
       }
     }
     this.close()
-    this.connection.sendEnd(this.stream, trailers)
+    this.sendEnd(trailers)
+  }
+
+  /** Ends the response. What of it waits is dropped at the deadline: nobody wants it then. */
+  private sendEnd(trailers: ReadonlyArray<Field>): void {
+    const { connection, stream } = this
+    connection.sendEnd(stream, trailers)
+    const { deadline } = this.info
+    if (stream.closed || deadline === undefined) return
+    const left = deadline - Monotonic.nowUnsafe(this.serving.clock)
+    if (left > 0) connection.sendBy(stream, performance.now() + left)
+    else connection.reset(stream, errorCode.cancel)
   }
 
   /** Ends the call for what the client or the server did, whether the program runs or not. */
@@ -218,7 +236,7 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
     const head = this.headSent ? [] : [status200, { name: "content-type", value: this.opening.contentType }]
     const whole = [...head, ...this.trailersOf(error), ...more, ...toFields(trailer)]
     const fields = this.fits(whole) ? whole : [...head, ...this.trailersOf(this.cut(error))]
-    if (this.headSent) this.connection.sendEnd(this.stream, fields)
+    if (this.headSent) this.sendEnd(fields)
     else this.connection.sendHeaders(this.stream, fields, true)
   }
 

@@ -4,6 +4,10 @@
 import { ConnectionError, errorCode } from "./frames.ts"
 import type { Limits } from "./limits.ts"
 
+// A frame of 16 KiB may have some dozens of others around it, and a small one some few.
+const idleAround = 8
+const bytesAround = 1024
+
 /** A budget that fills up again with time: a burst of `size`, then `perSecond`. */
 export class Budget {
   private readonly size: number
@@ -18,9 +22,9 @@ export class Budget {
     this.at = now
   }
 
-  /** Makes it whole again. */
-  fill(): void {
-    this.left = this.size
+  /** Gives some back, before their time. */
+  give(count: number): void {
+    this.left = Math.min(this.size, this.left + count)
   }
 
   /** Takes one. False if there is none left. */
@@ -61,8 +65,11 @@ export class Budgets {
     }
   }
 
-  /** Something of use, behind which frames without use are counted from the start. */
-  useful(): void {
-    this.idle.fill()
+  /**
+   * Something of use, with so many bytes. It makes up for as many frames without use as may go with it: whoever is sent
+   * data opens windows for it, and measures by PING how much there is on the way.
+   */
+  useful(bytes = 0): void {
+    this.idle.give(idleAround + bytes / bytesAround)
   }
 }

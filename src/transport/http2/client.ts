@@ -22,6 +22,8 @@ export interface ResponseHandler {
   readonly reset: (code: number) => void
   /** What waited to be sent is on its way. */
   readonly drained: () => void
+  /** There is no memory for what the stream holds. Without this, or if it doesn't end the stream, that is reset. */
+  readonly exhausted?: (budget: MemoryBudget) => void
 }
 
 export type ClientConnection = Connection<ResponseHandler>
@@ -95,6 +97,7 @@ export const clientConnection = (side: ClientSide, limits?: Limits, memory?: Mem
         side.room()
       },
       drained: (stream) => stream.context?.drained(),
+      exhausted: (stream, budget) => stream.context?.exhausted?.(budget),
       goaway: (_, code) => side.goaway(code),
       pong: () => {},
       settings: side.room,

@@ -24,7 +24,7 @@ import { isMeasured, Malformed, parseRequestHead, parseResponseHead, parseTraile
 import { HeaderBlock, priorityLength } from "./headerBlock.ts"
 import type { Field } from "./hpack.ts"
 import { Decoder } from "./hpackDecoder.ts"
-import { defaultLimits, type Limits } from "./limits.ts"
+import { defaultLimits, firstStreamWindow, type Limits } from "./limits.ts"
 import { MemoryBudget } from "./memory.ts"
 import { FrameReader, type FrameSink } from "./reader.ts"
 import { Sender } from "./sender.ts"
@@ -69,11 +69,15 @@ const defaultMemory = 64 * 1024 * 1024
 // What a stream costs that holds little or nothing: ours, its program's fiber, the call's objects.
 const streamMemory = 8192
 
+// Half a window in this time is a stream that more bytes are on the way for than the window lets through.
+const longRoundTrip = 250
+
 const monotonic = () => performance.now()
 
 export class Connection<T> implements FrameSink {
   private readonly server: boolean
   private readonly events: Events<T>
+  private readonly now: () => number
   private readonly limits: Limits
   private readonly memory: MemoryBudget
   private readonly budgets: Budgets
@@ -91,6 +95,7 @@ export class Connection<T> implements FrameSink {
   private dataStream: Stream<T> | undefined
   private receiving = false
   private outputAnnounced = false
+  private firstSendBy = Number.POSITIVE_INFINITY
   private draining = false
   // The peer has been told, or has told us, which stream is the last.
   private parted = false
@@ -99,13 +104,17 @@ export class Connection<T> implements FrameSink {
   constructor(events: Events<T>, { role, limits = defaultLimits, memory, now = monotonic }: ConnectionOptions) {
     this.server = role === "server"
     this.events = events
+    this.now = now
     // To a server the peer may push nothing whatever it says, so it is no news that it may not (section 6.5.2).
     this.remote = this.server ? defaultSettings : { ...defaultSettings, enablePush: false }
     this.limits = limits
     this.memory = memory ?? new MemoryBudget("connection", defaultMemory)
     this.budgets = new Budgets(role, limits, now)
     this.ids = new StreamIds(role)
-    this.sender = new Sender(limits.maxOutput, (stream) => this.events.drained(stream))
+    this.sender = new Sender(limits.maxOutput, (stream) => {
+      this.charge(stream)
+      this.events.drained(stream)
+    })
     this.receiveWindow = new ReceiveWindow(limits.connectionWindow)
     this.block = new HeaderBlock(limits)
     this.decoder = new Decoder({ maxListSize: limits.maxHeaderListSize })
@@ -154,6 +163,16 @@ export class Connection<T> implements FrameSink {
   /** The streams that are open now. */
   all(): ReadonlyArray<Stream<T>> {
     return [...this.streams.values()]
+  }
+
+  /** True while something waits to be sent on any stream. */
+  get sending(): boolean {
+    return !this.sender.idle
+  }
+
+  /** When something that waits has to be gone, at the earliest, by the connection's clock. */
+  get sendsBy(): number {
+    return this.firstSendBy
   }
 
   /** True while the peer leaves more of our output lying than we want to hold: read no more from it. */
@@ -226,16 +245,19 @@ export class Connection<T> implements FrameSink {
   sendData(stream: Stream<T>, bytes: Uint8Array): boolean {
     if (!stream.sends) return true
     // Whoever is sent data may well have windows to open for it.
-    this.budgets.useful()
+    this.budgets.useful(bytes.length)
     this.sender.data(stream, bytes)
     this.wrote()
-    return stream.pending.length === 0
+    if (stream.pending.length === 0) return true
+    this.settle(stream)
+    // Nobody waits for what is over.
+    return stream.closed
   }
 
   /** Sends the last part of the body, and ends our side of the stream with it. */
   sendLast(stream: Stream<T>, bytes: Uint8Array): void {
     if (!stream.sends) return
-    this.budgets.useful()
+    this.budgets.useful(bytes.length)
     this.sender.last(stream, bytes, this.whenEnded)
     this.wrote()
   }
@@ -256,12 +278,41 @@ export class Connection<T> implements FrameSink {
     this.wrote()
   }
 
-  /** Says that bytes of a stream's body were taken in, so that the peer may send as many more. */
-  taken(stream: Stream<T>, length: number): void {
-    // When it closed, the connection's window got back all that wasn't taken in.
+  /**
+   * Says that bytes of a stream's body were taken in, so that the peer may send as many more; and how many are no longer
+   * held, which are others where parts of messages wait for the rest.
+   */
+  taken(stream: Stream<T>, length: number, released = length): void {
     if (stream.closed) return
     stream.untaken -= length
-    this.takenByStream(stream, length)
+    stream.held -= released
+    this.openStream(stream, length)
+    this.settle(stream)
+    this.wrote()
+  }
+
+  /** Gives what waits to be sent on a stream until then, by the connection's clock: what is left is dropped (`endOverdue`). */
+  sendBy(stream: Stream<T>, at: number): void {
+    if (stream.closed) return
+    stream.sendBy = at
+    this.firstSendBy = Math.min(this.firstSendBy, at)
+  }
+
+  /** Cuts the streams short whose data should be gone, or waits since so many milliseconds while none of it went. */
+  endOverdue(now: number, timeout: number): void {
+    this.firstSendBy = Number.POSITIVE_INFINITY
+    for (const stream of [...this.sender.stalled]) {
+      if (stream.progressed) {
+        stream.progressed = false
+        stream.stalledAt = now
+      }
+      if (now < stream.sendBy && now < stream.stalledAt + timeout) {
+        this.firstSendBy = Math.min(this.firstSendBy, stream.sendBy)
+        continue
+      }
+      this.reset(stream, errorCode.cancel)
+      this.events.reset(stream, errorCode.cancel)
+    }
   }
 
   /** Asks the peer to answer; `pong` says that it did. */
@@ -330,29 +381,27 @@ export class Connection<T> implements FrameSink {
     if (this.ended) return
     if (!this.settingsReceived) throw new ConnectionError(errorCode.protocolError, "the first frame is not SETTINGS")
     if (this.block.open) throw new ConnectionError(errorCode.protocolError, "a header block is interrupted")
-    if (!this.receiveWindow.receive(length)) {
-      throw new ConnectionError(errorCode.flowControlError, "the peer sends more than the connection's window")
-    }
+    this.openConnection(length)
     if (length === padding) this.budgets.idleFrame()
-    else this.budgets.useful()
     const stream = this.known(streamId, "DATA")
     this.dataStream = stream
-    if (stream === undefined) this.takenByConnection(length)
-    else if (next(stream.state, event.receiveEnd) === illegal) this.refuse(stream, errorCode.streamClosed, length)
-    else if (!stream.headed) this.refuse(stream, errorCode.protocolError, length)
-    else if (!stream.receive.receive(length)) this.refuse(stream, errorCode.flowControlError, length)
-    else {
-      stream.untaken += length - padding
-      stream.count(length - padding)
-      if (padding > 0) this.takenByStream(stream, padding)
-    }
+    if (stream === undefined) return
+    if (next(stream.state, event.receiveEnd) === illegal) return this.refuse(stream, errorCode.streamClosed)
+    if (!stream.headed) return this.refuse(stream, errorCode.protocolError)
+    if (!stream.receive.receive(length)) return this.refuse(stream, errorCode.flowControlError)
+    if (length > padding) this.budgets.useful(length)
+    stream.untaken += length - padding
+    stream.held += length - padding
+    stream.count(length - padding)
+    if (padding > 0) this.openStream(stream, padding)
+    // Where there is no memory for it, it is closed now, or is going to be: what came is dropped.
+    if (!this.settle(stream)) this.dataStream = undefined
   }
 
-  // Data that nobody will take in: its stream is reset, and the connection's window gets it back at once.
-  private refuse(stream: Stream<T>, code: ErrorCode, length: number): void {
+  // Data that nobody will take in.
+  private refuse(stream: Stream<T>, code: ErrorCode): void {
     this.dataStream = undefined
     this.fault(stream, code)
-    this.takenByConnection(length)
   }
 
   dataPiece(bytes: Uint8Array, start: number, end: number): void {
@@ -374,7 +423,7 @@ export class Connection<T> implements FrameSink {
     // Every block is decoded, also those that nobody wants: the tables of both ends must stay in step (section 4.3).
     const fields = this.decoder.decode(bytes, start, end)
     const stream = this.streamOfHeaders(streamId)
-    if (stream === undefined) return this.budgets.useful()
+    if (stream === undefined) return
     if (dependsOnItself) return this.fault(stream, errorCode.protocolError)
     if (next(stream.state, event.receiveHeaders) === illegal) return this.fault(stream, errorCode.streamClosed)
     this.step(stream, event.receiveHeaders)
@@ -426,7 +475,7 @@ export class Connection<T> implements FrameSink {
       return undefined
     }
     const stream = this.createStream(streamId)
-    if (this.charge(stream, 0) === undefined) return stream
+    if (this.charge(stream) === undefined) return stream
     this.budgets.reset()
     this.reset(stream, errorCode.enhanceYourCalm)
     return undefined
@@ -543,18 +592,39 @@ export class Connection<T> implements FrameSink {
   // ---- What holds all that together
 
   private createStream(id: number): Stream<T> {
-    const stream = new Stream<T>(id, this.remote.initialWindowSize, this.limits.streamWindow)
+    const window = Math.min(this.limits.streamWindow, firstStreamWindow)
+    const stream = new Stream<T>(id, this.remote.initialWindowSize, window)
     this.streams.set(id, stream)
     return stream
   }
 
-  /** Takes from the memory what a stream holds now, as far as it hasn't. Gives the budget that hasn't got it. */
-  private charge(stream: Stream<T>, held: number): MemoryBudget | undefined {
-    const more = Math.max(streamMemory, held) - stream.charged
-    if (more <= 0) return undefined
-    const short = this.memory.take(more)
-    if (short === undefined) stream.charged += more
-    return short
+  /** Takes from the memory what a stream holds now, as far as it hasn't, or gives it back. Gives the budget that hasn't got it. */
+  private charge(stream: Stream<T>): MemoryBudget | undefined {
+    // What a server's program sends is its client's doing; what a client sends, its own.
+    const pending = this.server ? stream.pendingBytes : 0
+    const grown = stream.receive.full - Math.min(this.limits.streamWindow, firstStreamWindow)
+    const needed = Math.max(streamMemory, stream.held + pending + grown)
+    const more = needed - stream.charged
+    if (more < 0) this.memory.give(-more)
+    else if (more > 0) {
+      const short = this.memory.take(more)
+      if (short !== undefined) return short
+    }
+    stream.charged = needed
+    return undefined
+  }
+
+  /** The same; ends the stream if there isn't so much. False then. */
+  private settle(stream: Stream<T>): boolean {
+    const short = this.charge(stream)
+    if (short === undefined) return true
+    // What its user says now must not wait behind what there is no memory for.
+    this.sender.forget(stream)
+    this.events.exhausted(stream, short)
+    if (stream.closed) return false
+    this.reset(stream, errorCode.enhanceYourCalm)
+    this.events.reset(stream, errorCode.enhanceYourCalm)
+    return false
   }
 
   /** Moves a stream on in its states; false where the event isn't allowed. */
@@ -572,9 +642,6 @@ export class Connection<T> implements FrameSink {
     this.sender.forget(stream)
     this.memory.give(stream.charged)
     stream.charged = 0
-    // What the user didn't take in will never be: the connection's window gets it back.
-    if (stream.untaken > 0) this.takenByConnection(stream.untaken)
-    stream.untaken = 0
   }
 
   private remoteEnded(stream: Stream<T>, trailers: ReadonlyArray<Field>): void {
@@ -596,18 +663,33 @@ export class Connection<T> implements FrameSink {
     this.events.reset(stream, code)
   }
 
-  private takenByStream(stream: Stream<T>, length: number): void {
+  private openStream(stream: Stream<T>, length: number): void {
     const increment = stream.receive.take(length)
-    if (increment > 0 && !stream.closed && next(stream.state, event.receiveEnd) !== illegal) {
-      this.sender.windowUpdate(stream.id, increment)
-    }
-    this.takenByConnection(length)
+    if (increment === 0 || next(stream.state, event.receiveEnd) === illegal) return
+    this.sender.windowUpdate(stream.id, increment + this.grow(stream))
   }
 
-  private takenByConnection(length: number): void {
+  /**
+   * Makes a stream's window twice as large where its program takes all that comes, and half a window within a round trip or
+   * so: then it is the window that the peer waits for. Gives by how much.
+   */
+  private grow({ receive, untaken }: Stream<T>): number {
+    const more = Math.min(receive.full, this.limits.streamWindow - receive.full)
+    if (more <= 0) return 0
+    const now = this.now()
+    const quick = now - receive.openedAt < longRoundTrip
+    receive.openedAt = now
+    // Half of the memory that is left stays for others, so that none is wanting for a window that was announced.
+    if (!quick || untaken > 0 || more > this.memory.room / 2) return 0
+    receive.grow(more)
+    return more
+  }
+
+  // It is each stream's window that waits for its program (section 5.2.1): else one that isn't read would stop the others.
+  // So nobody can go over that of the connection, which is opened before less than a frame is left of it.
+  private openConnection(length: number): void {
     const increment = this.receiveWindow.take(length)
     if (increment > 0) this.sender.windowUpdate(0, increment)
-    this.wrote()
   }
 
   private wrote(): void {

@@ -4,6 +4,7 @@
 import type { ConnectionError } from "./frames.ts"
 import type { RequestHead, ResponseHead } from "./head.ts"
 import type { Field } from "./hpack.ts"
+import type { MemoryBudget } from "./memory.ts"
 import type { Settings } from "./settings.ts"
 import type { Stream } from "./stream.ts"
 
@@ -21,6 +22,11 @@ export interface Events<T> {
   readonly end: (stream: Stream<T>, trailers: ReadonlyArray<Field>) => void
   /** The stream was cut short: by the peer, for its fault, or with the connection. */
   readonly reset: (stream: Stream<T>, code: number) => void
+  /**
+   * There is no memory for what the stream holds; what waited to be sent is dropped. Whoever can ends the stream now and
+   * says so; else it is reset.
+   */
+  readonly exhausted: (stream: Stream<T>, budget: MemoryBudget) => void
   /** All that was written to the stream has gone to the output. */
   readonly drained: (stream: Stream<T>) => void
   /** The peer takes no stream above `lastStreamId` any more. */

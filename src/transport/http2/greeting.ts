@@ -4,7 +4,7 @@
  * Source: RFC 9113, section 3.4.
  */
 import { frameHeaderLength, frameType, preface, writeFrameHeader, writeUint32 } from "./frames.ts"
-import type { Limits } from "./limits.ts"
+import { firstStreamWindow, type Limits } from "./limits.ts"
 import { defaultSettings, settingsFrame } from "./settings.ts"
 
 /** A client's preface, the settings that limits make, and the connection's window, which no setting can open. */
@@ -14,7 +14,7 @@ export const greeting = (role: "server" | "client", limits: Limits): Uint8Array 
     ...defaultSettings,
     enablePush: server,
     maxConcurrentStreams: server ? limits.maxConcurrentStreams : defaultSettings.maxConcurrentStreams,
-    initialWindowSize: limits.streamWindow,
+    initialWindowSize: Math.min(limits.streamWindow, firstStreamWindow),
     maxHeaderListSize: limits.maxHeaderListSize,
   })
   return Uint8Array.from([

@@ -4,6 +4,7 @@
 import type { Connection } from "./connection.ts"
 import type { RequestHead } from "./head.ts"
 import type { Field } from "./hpack.ts"
+import type { MemoryBudget } from "./memory.ts"
 import type { Stream } from "./stream.ts"
 
 export interface StreamHandler {
@@ -15,6 +16,8 @@ export interface StreamHandler {
   readonly reset: (code: number) => void
   /** What waited to be sent is on its way. */
   readonly drained: () => void
+  /** There is no memory for what the stream holds. Without this, or if it doesn't end the stream, that is reset. */
+  readonly exhausted?: (budget: MemoryBudget) => void
   /** The server ends, and this stream has to end now, with an answer that says so. */
   readonly stop: () => void
 }

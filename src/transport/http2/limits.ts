@@ -21,9 +21,15 @@ export interface Limits {
   /** Streams reset, by the peer or for its faults: so many at once, then so many a second. Default: 1000, then 100. */
   readonly maxResets: number
   readonly maxResetsPerSecond: number
-  /** What a stream may send before it is taken in, in bytes; 65,535 is the least there can be. Default: 1 MiB. */
+  /**
+   * What a stream may send before its program takes it in, in bytes; 65,535 is the least there can be. It begins with 64 KiB,
+   * and grows up to this while the program keeps up with what comes and there is memory. Default: 1 MiB.
+   */
   readonly streamWindow: number
-  /** The same for all streams of a connection together; 65,535 is the least there can be. Default: 4 MiB. */
+  /**
+   * What all streams of a connection together may send before it has arrived, whether it is taken in or not; 65,535 is the
+   * least there can be. Default: 4 MiB.
+   */
   readonly connectionWindow: number
   /**
    * Bytes that may wait for the socket before data waits with its stream; behind twice as many no further stream is taken,
@@ -33,6 +39,9 @@ export interface Limits {
 }
 
 const kibibyte = 1024
+
+/** What a stream's window begins with, unless `streamWindow` is less. */
+export const firstStreamWindow = 64 * kibibyte
 
 export const defaultLimits: Limits = {
   maxConcurrentStreams: 250,

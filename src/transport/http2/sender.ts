@@ -106,8 +106,21 @@ export class Sender<T> {
 
   private wait(stream: Stream<T>, bytes: Uint8Array): void {
     stream.pending.push(bytes)
-    this.waiting.add(stream)
+    stream.pendingBytes += bytes.length
+    if (!this.waiting.has(stream)) {
+      this.waiting.add(stream)
+      stream.progressed = true
+    }
     this.pump()
+    this.shrink(stream)
+  }
+
+  // A little that waits must not keep a large buffer from being collected.
+  private shrink(stream: Stream<T>): void {
+    const first = stream.pending[0]
+    if (first === undefined || (first.length - stream.pendingFrom) * 4 > first.buffer.byteLength) return
+    stream.pending[0] = first.slice(stream.pendingFrom)
+    stream.pendingFrom = 0
   }
 
   /** Ends a stream once nothing of it is pending: with trailers, or with an empty DATA frame. `ended` says that it did. */
@@ -129,6 +142,11 @@ export class Sender<T> {
   /** True if nothing waits. */
   get idle(): boolean {
     return this.waiting.size === 0
+  }
+
+  /** The streams with something that waits. */
+  get stalled(): Iterable<Stream<T>> {
+    return this.waiting
   }
 
   private get open(): boolean {
@@ -159,6 +177,8 @@ export class Sender<T> {
     stream.send.size -= length
     this.frame(frameType.data, 0, stream.id, first.subarray(stream.pendingFrom, stream.pendingFrom + length))
     stream.pendingFrom += length
+    stream.pendingBytes -= length
+    stream.progressed = true
     if (length < left) return true
     stream.pending.shift()
     stream.pendingFrom = 0
@@ -177,6 +197,8 @@ export class Sender<T> {
     if (stream.pending.length === 0) return
     this.waiting.delete(stream)
     stream.pending.length = 0
+    stream.pendingFrom = 0
+    stream.pendingBytes = 0
     stream.ending = undefined
   }
 

@@ -70,6 +70,10 @@ class HandlerEvents implements Events<StreamHandler> {
     stream.context?.drained()
   }
 
+  exhausted(stream: ServerStream, budget: MemoryBudget): void {
+    stream.context?.exhausted?.(budget)
+  }
+
   goaway(): void {}
 
   pong(): void {}

@@ -15,8 +15,10 @@ export class Stream<T> {
   context: T | undefined
   readonly send: SendWindow
   readonly receive: ReceiveWindow
-  /** Bytes that arrived and haven't been taken in. */
+  /** Bytes that arrived and haven't been taken in: the window isn't open for them again. */
   untaken = 0
+  /** Bytes that arrived and are held: those, and parts of messages that aren't whole. */
+  held = 0
   /** How many bytes are taken from the connection's memory for it. */
   charged = 0
   /** False where content-length isn't the length of the peer's body: in responses to HEAD and CONNECT. */
@@ -28,6 +30,13 @@ export class Stream<T> {
   /** Parts of the body that wait for the windows or the socket, in order; `pendingFrom` is where the first one goes on. */
   readonly pending: Array<Uint8Array> = []
   pendingFrom = 0
+  /** How many bytes wait. */
+  pendingBytes = 0
+  /** When what waits has to be gone, by the connection's clock. */
+  sendBy = Number.POSITIVE_INFINITY
+  /** True if some of what waits has gone out since `stalledAt` was last looked at. */
+  progressed = true
+  stalledAt = 0
   /** What follows when nothing is pending any more: the end of the stream, with or without trailers. */
   ending: (() => void) | undefined
 

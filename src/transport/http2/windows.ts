@@ -24,13 +24,22 @@ export class SendWindow {
  * it was: early enough that a sender at full speed never waits, and seldom enough that it costs nothing.
  */
 export class ReceiveWindow {
-  private readonly full: number
+  /** How many bytes the peer may have sent that weren't taken in. */
+  full: number
+  /** When it was last opened; it has never been before. */
+  openedAt = Number.NEGATIVE_INFINITY
   private left: number
   private taken = 0
 
   constructor(size: number) {
     this.full = size
     this.left = size
+  }
+
+  /** Makes the window larger, which has to be announced. */
+  grow(by: number): void {
+    this.full += by
+    this.left += by
   }
 
   /** Counts what arrived, padding included. False if it is more than the peer was allowed. */

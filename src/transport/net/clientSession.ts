@@ -101,6 +101,7 @@ export class ClientSession implements Carrier, Wakeable {
           this.memory,
         ),
       role: "client",
+      memory: this.memory,
       linger: times.keepalive.timeout,
       died: (cause) =>
         this.cut(

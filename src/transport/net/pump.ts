@@ -4,6 +4,7 @@
  */
 import type * as net from "node:net"
 import type { Connection } from "../http2/connection.ts"
+import { MemoryBudget } from "../http2/memory.ts"
 import { Output } from "../http2/output.ts"
 
 export interface PumpOptions<T> {
@@ -23,6 +24,8 @@ export interface PumpOptions<T> {
    * has a budget.
    */
   readonly role: "server" | "client"
+  /** What those bytes are taken from that the socket holds while the peer reads too little. Default: no bound. */
+  readonly memory?: MemoryBudget
   /** How long the peer may take for the last bytes, and to close its side, before it is cut off: in milliseconds. */
   readonly linger: number
   /** Something was thrown here that speaks of no fault of the peer's: a defect. This connection has to end, and no other. */
@@ -48,17 +51,22 @@ export class Pump<T> {
   private readonly socket: net.Socket
   private readonly role: "server" | "client"
   private readonly linger: number
+  private readonly memory: MemoryBudget
+  // How many bytes are taken from it.
+  private unsent = 0
   private readonly died: (defect: unknown) => void
   private readonly flushed: (() => void) | undefined
   private scheduled = false
   private writable = true
+  private fullSince = Number.POSITIVE_INFINITY
   private ending = false
   private cut: NodeJS.Timeout | undefined
   private quiet: NodeJS.Timeout | undefined
 
-  constructor({ socket, connection, role, linger, died, flushed }: PumpOptions<T>) {
+  constructor({ socket, connection, role, memory, linger, died, flushed }: PumpOptions<T>) {
     this.socket = socket
     this.role = role
+    this.memory = memory ?? new MemoryBudget("connection", Number.POSITIVE_INFINITY)
     this.linger = linger
     this.died = died
     this.flushed = flushed
@@ -74,6 +82,11 @@ export class Pump<T> {
         this.died(defect)
       }
     })
+  }
+
+  /** Since when the socket takes nothing, by `performance.now`; Infinity while it does. */
+  get stalledSince(): number {
+    return this.fullSince
   }
 
   /** True once the socket has been told to close when it has sent the last. */
@@ -113,7 +126,9 @@ export class Pump<T> {
     while (this.writable || connection.over) {
       const bytes = connection.take()
       if (bytes.length === 0) break
-      if (!socket.write(bytes, sent(bytes))) this.setWritable(false)
+      if (socket.write(bytes, sent(bytes))) continue
+      this.setWritable(false)
+      this.hold(bytes.length)
     }
     if (this.role === "server" && connection.congested) socket.pause()
     if (connection.over || (connection.done && this.writable)) this.end()
@@ -130,12 +145,25 @@ export class Pump<T> {
   private resume(): void {
     this.heardAt = performance.now()
     this.setWritable(true)
+    this.hold(0)
     this.socket.resume()
     this.flush()
   }
 
+  /** Takes from the memory what waits in the socket. Who doesn't read, and has no memory left for it, is cut off. */
+  private hold(bytes: number): void {
+    const more = bytes - this.unsent
+    if (more < 0) this.memory.give(-more)
+    else if (this.memory.take(more) !== undefined) {
+      this.socket.destroy()
+      return
+    }
+    this.unsent = bytes
+  }
+
   private setWritable(to: boolean): void {
     this.writable = to
+    this.fullSince = to ? Number.POSITIVE_INFINITY : performance.now()
     this.connection.setWritable(to)
   }
 

@@ -16,6 +16,8 @@ import { Pump } from "./pump.ts"
 export interface SessionTimes {
   /** The client's preface. */
   readonly preface: number
+  /** What waits to be sent, while none of it goes. */
+  readonly send: number
   readonly keepalive: KeepaliveTimes
   readonly lifetime: LifetimeTimes
 }
@@ -26,6 +28,15 @@ export interface SessionOptions {
    * each request over HTTP/1.1, be it the first or the next. Default: 30 seconds.
    */
   readonly headersTimeout?: Duration.Input
+  /**
+   * How long a client may take nothing of a response that waits for it, before that is dropped and its stream reset; or
+   * nothing of all that is sent to it, before its connection is closed. A call's deadline ends its response too. Give
+   * `Duration.infinity` where clients read from a stream as seldom as that. Default: 60 seconds.
+   *
+   * @example
+   * const server = yield* serve(pi, { sendTimeout: "10 minutes" })
+   */
+  readonly sendTimeout?: Duration.Input
   /** When a client that says nothing is asked whether it is there. It is closed if it isn't. */
   readonly keepalive?: KeepaliveOptions
   /** How long an HTTP/2 connection lasts. */
@@ -34,16 +45,21 @@ export interface SessionOptions {
 
 export const sessionTimes = ({
   headersTimeout = "30 seconds",
+  sendTimeout = "60 seconds",
   keepalive = {},
   connection = {},
 }: SessionOptions): SessionTimes => ({
   preface: Duration.toMillis(headersTimeout),
+  send: Duration.toMillis(sendTimeout),
   keepalive: keepaliveTimes(keepalive),
   lifetime: lifetimeTimes(connection),
 })
 
 // What a drain waits for a peer to answer: a round trip takes less on almost any network.
 const partingMillis = 1000
+
+// So often in that time it is looked whether something of what waits has been sent.
+const looksPerTimeout = 4
 
 const ignore = () => {}
 
@@ -54,6 +70,9 @@ export class Session implements Wakeable {
   private readonly lifetime: Lifetime
   private readonly alarm = new Alarm(this)
   private readonly prefaceBy: number
+  private readonly sendTimeout: number
+  // When it is looked next whether what waits is being sent; Infinity while nothing waits.
+  private lookAt = Number.POSITIVE_INFINITY
   // When a drain no longer waits for the peer.
   private partingAt = Number.POSITIVE_INFINITY
 
@@ -69,6 +88,7 @@ export class Session implements Wakeable {
     const now = performance.now()
     this.socket = socket
     this.prefaceBy = now + times.preface
+    this.sendTimeout = times.send
     this.keepalive = new Keepalive(times.keepalive)
     this.lifetime = new Lifetime(times.lifetime, now, Math.random())
     const begin: Accept = (connection, stream, head) => {
@@ -79,12 +99,16 @@ export class Session implements Wakeable {
       socket,
       connection: (output) => serverConnection(begin, { output, failed: ignore }, limits, memory),
       role: "server",
+      memory,
       linger: times.keepalive.timeout,
       died: (defect) => {
         died(defect)
         socket.destroy()
       },
-      flushed: () => this.rest(),
+      flushed: () => {
+        this.rest()
+        this.watchSending()
+      },
     })
     // Behind the pump's, which ends the streams.
     socket.on("close", () => {
@@ -117,18 +141,38 @@ export class Session implements Wakeable {
     if (this.lifetime.busy && this.pump.connection.openStreams === 0) this.lifetime.rest(performance.now())
   }
 
+  /** Sees to it that what waits to be sent is looked at. */
+  private watchSending(): void {
+    if (!this.waits) return
+    const { sendsBy } = this.pump.connection
+    if (this.lookAt === Number.POSITIVE_INFINITY) {
+      this.lookAt = performance.now() + this.sendTimeout / looksPerTimeout
+      this.alarm.set(Math.min(this.lookAt, sendsBy))
+    } else if (sendsBy < this.lookAt) this.alarm.set(sendsBy)
+  }
+
+  private get waits(): boolean {
+    const { connection, stalledSince } = this.pump
+    return connection.sending || stalledSince !== Number.POSITIVE_INFINITY
+  }
+
   /** Does what is due on the connection. */
   ring(now: number): number {
     const { connection, closing, heardAt } = this.pump
     if (closing) return Number.POSITIVE_INFINITY
     const alive = this.keepalive.due(now, heardAt)
     const lasts = this.lifetime.due(now)
-    if (alive === "close" || lasts === "close" || (!connection.begun && now >= this.prefaceBy)) {
+    const stalled = now >= this.pump.stalledSince + this.sendTimeout
+    if (stalled || alive === "close" || lasts === "close" || (!connection.begun && now >= this.prefaceBy)) {
       this.socket.destroy()
       return Number.POSITIVE_INFINITY
     }
     if (alive === "ping") connection.ping()
     if (lasts === "drain") this.drain()
+    if (now >= Math.min(this.lookAt, connection.sendsBy)) {
+      connection.endOverdue(now, this.sendTimeout)
+      this.lookAt = this.waits ? now + this.sendTimeout / looksPerTimeout : Number.POSITIVE_INFINITY
+    }
     if (now >= this.partingAt) {
       this.partingAt = Number.POSITIVE_INFINITY
       connection.part()
@@ -144,6 +188,8 @@ export class Session implements Wakeable {
       this.keepalive.next(now, heardAt),
       this.lifetime.next(now),
       this.partingAt,
+      this.lookAt,
+      connection.sendsBy,
     )
   }
 }

@@ -12,7 +12,9 @@ describe("a budget", () => {
     assert.deepEqual(takes(499, 1), [false])
     assert.deepEqual(takes(500, 2), [true, false])
     assert.deepEqual(takes(1_000_000, 4), [true, true, true, false])
-    budget.fill()
+    budget.give(2)
+    assert.deepEqual(takes(1_000_000, 3), [true, true, false])
+    budget.give(10)
     assert.deepEqual(takes(1_000_000, 4), [true, true, true, false])
   })
 })
@@ -38,12 +40,20 @@ describe("the budgets of a connection", () => {
     assert.throws(() => budgets.idleFrame(), isTooMuch)
   })
 
-  test("make up for idle frames with what is of use, but not for resets", () => {
+  test("make up for some idle frames with what is of use, for more by its bytes, and not for resets", () => {
     const { budgets } = make("server")
     for (let i = 0; i < 10; i++) {
       for (let j = 0; j < 3; j++) budgets.idleFrame()
       budgets.useful()
     }
+    const many = new Budgets("server", limitsOf({ maxIdleFrames: 100, maxIdleFramesPerSecond: 0 }), () => 0)
+    for (let i = 0; i < 100; i++) many.idleFrame()
+    many.useful()
+    for (let i = 0; i < 8; i++) many.idleFrame()
+    assert.throws(() => many.idleFrame(), isTooMuch)
+    many.useful(16_384)
+    for (let i = 0; i < 24; i++) many.idleFrame()
+    assert.throws(() => many.idleFrame(), isTooMuch)
     for (let i = 0; i < 2; i++) budgets.reset()
     budgets.useful()
     assert.throws(() => budgets.reset(), isTooMuch)

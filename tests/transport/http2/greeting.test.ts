@@ -7,7 +7,8 @@ import { limitsOf } from "../../../src/transport/http2/limits.ts"
 import { frames, settings, windowUpdate } from "./support.ts"
 
 const maxConcurrentStreams = [0x3, 7] as const
-const initialWindowSize = [0x4, 70_000] as const
+// However far it may be opened later.
+const initialWindowSize = [0x4, 65_536] as const
 const maxHeaderListSize = [0x6, 1000] as const
 const noPush = [0x2, 0] as const
 

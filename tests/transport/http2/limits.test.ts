@@ -245,10 +245,20 @@ describe("maxIdleFrames", () => {
       const server = attacked()
       for (let i = 0; i < 10; i++)
         server.send(
-          times(15, () => flood),
+          times(8, () => flood),
           data(1, Buffer.of(1)),
         )
       goesOn(server, 5)
+    })
+
+    test(`ends the connection of who hides ${what} among single bytes`, () => {
+      const server = attacked()
+      for (let i = 0; i < 10; i++)
+        server.send(
+          times(15, () => flood),
+          data(1, Buffer.of(1)),
+        )
+      endsWith(server, errorCode.enhanceYourCalm)
     })
 
     test(`bears ${what} now and then for ever, with nothing of use in between`, () => {
@@ -260,6 +270,48 @@ describe("maxIdleFrames", () => {
       goesOn(server, 5)
     })
   }
+
+  test("ends the connection of who sends 900 PINGs and a byte over and over, be it for a stream that was reset", () => {
+    for (const id of [1, 3]) {
+      const server = victim()
+      server.send(headers(1), headers(3))
+      server.connection.reset(server.stream(3), errorCode.cancel)
+      let rounds = 0
+      for (; rounds < 200 && !server.connection.over; rounds++)
+        server.send(
+          times(900, () => ping),
+          data(id, Buffer.of(1)),
+        )
+      assert.equal(rounds, 2)
+      endsWith(server, errorCode.enhanceYourCalm)
+    }
+  })
+
+  test("isn't made up for by data or headers that nobody wants", () => {
+    const unwanted = [data(3, Buffer.alloc(16_384)), headers(3, true)]
+    for (const one of unwanted) {
+      const server = victim(limits)
+      server.send(headers(3))
+      server.connection.reset(server.stream(3), errorCode.cancel)
+      server.send(
+        times(20, () => ping),
+        one,
+      )
+      assert.deepEqual(server.failures, [])
+      server.send(ping)
+      endsWith(server, errorCode.enhanceYourCalm)
+    }
+  })
+
+  test("is made up for by the bytes of data", () => {
+    const server = attacked()
+    for (let i = 0; i < 3; i++)
+      server.send(
+        times(20, () => ping),
+        data(1, Buffer.alloc(16_384)),
+      )
+    goesOn(server, 5)
+  })
 
   test("lets a client open its windows as often as it likes, as long as it is sent something", () => {
     const server = attacked()
@@ -286,12 +338,38 @@ describe("streamWindow and connectionWindow", () => {
     goesOn(server, 5)
   })
 
-  test("end the connection that goes over that of all streams together", () => {
+  test("wait for nobody on the connection, where those of streams wait for their programs", () => {
     const server = victim(small)
-    for (const id of [1, 3, 5]) server.send(headers(id), data(id, full), data(id, full), data(id, full))
-    assert.deepEqual(server.failures, [])
-    server.send(data(5, full))
-    endsWith(server, errorCode.flowControlError)
+    const opened = (id: number) =>
+      server.sent
+        .filter(({ type, streamId }) => type === frameType.windowUpdate && streamId === id)
+        .reduce((sum, { payload }) => sum + payload.readUInt32BE(0), 0)
+    const before = opened(0)
+    for (let id = 1; id < 21; id += 2) server.send(headers(id), data(id, full), data(id, full), data(id, full))
+    const sent = 10 * 3 * full.length
+    assert.ok(opened(0) - before > sent - small.connectionWindow, `${opened(0)} of ${sent} bytes were given back`)
+    for (let id = 1; id < 21; id += 2) assert.equal(opened(id), 0)
+    goesOn(server, 21)
+  })
+
+  test("of a stream begins with 64 KiB, and grows while its program takes what comes, up to its limit", () => {
+    const eager = victim({}, { data: (stream, _, start, end) => eager.connection.taken(stream, end - start) })
+    const window = (server: Victim) =>
+      server.sent
+        .filter(({ type, streamId }) => type === frameType.windowUpdate && streamId === 1)
+        .reduce((sum, { payload }) => sum + payload.readUInt32BE(0), 65_536)
+    eager.send(headers(1))
+    let sent = 0
+    for (; sent < 4 * 2 ** 20; sent += full.length) eager.send(data(1, full))
+    assert.equal(window(eager) - sent, 2 ** 20)
+    // A program that takes its time needs no larger one.
+    const slow = victim({}, { data: (stream, _, start, end) => slow.connection.taken(stream, end - start) })
+    slow.send(headers(1))
+    for (sent = 0; sent < 4 * 2 ** 20; sent += full.length) {
+      slow.clock.now += 200
+      slow.send(data(1, full))
+    }
+    assert.equal(window(slow) - sent, 65_536)
   })
 
   test("count padding, which nobody takes in, and give it back", () => {
@@ -301,22 +379,6 @@ describe("streamWindow and connectionWindow", () => {
     for (let i = 0; i < 2000; i++) server.send(padded)
     assert.deepEqual(server.resets(1), [])
     goesOn(server, 3)
-  })
-
-  test("get back once, and once only, what a closed stream had not taken in", () => {
-    const server = victim(small)
-    const fill = (id: number) => server.send(headers(id), data(id, full), data(id, full), data(id, full))
-    for (const id of [1, 3]) {
-      fill(id)
-      const stream = server.stream(id)
-      server.send(rstStream(id))
-      server.connection.taken(stream, 3 * full.length)
-    }
-    for (const id of [5, 7, 9]) fill(id)
-    server.send(data(9, full.subarray(0, 150_000 - 9 * full.length)))
-    assert.deepEqual(server.failures, [])
-    server.send(data(9, Buffer.of(1)))
-    endsWith(server, errorCode.flowControlError)
   })
 
   test("get back at once what nobody will take in", () => {

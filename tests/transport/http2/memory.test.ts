@@ -1,10 +1,12 @@
 import assert from "node:assert/strict"
+import { Buffer } from "node:buffer"
 import { describe, test } from "node:test"
-import { errorCode } from "../../../src/transport/http2/frames.ts"
+import { errorCode, flag } from "../../../src/transport/http2/frames.ts"
 import { MemoryBudget } from "../../../src/transport/http2/memory.ts"
-import { fields, headers, rstStream, victim } from "./support.ts"
+import { data, fields, headers, rstStream, settings, victim, windowUpdate } from "./support.ts"
 
 const streamMemory = 8192
+const full = new Uint8Array(16_384)
 
 describe("a budget that is a part of another", () => {
   test("takes from both or from neither, and says which of them is short", () => {
@@ -35,5 +37,107 @@ describe("the memory of a connection", () => {
     server.connection.abandon()
     assert.equal(memory.used, 0)
     assert.deepEqual(server.failures, [])
+  })
+
+  test("is taken by what no program has read, and given back as it reads", () => {
+    const memory = new MemoryBudget("connection", 2 ** 20)
+    const server = victim({}, {}, memory)
+    server.send(headers(1), data(1, full), data(1, full), data(1, full))
+    assert.equal(memory.used, 3 * full.length)
+    // A part of a message is taken in, and held all the same.
+    server.connection.taken(server.stream(1), 3 * full.length, 2 * full.length)
+    assert.equal(memory.used, full.length)
+    server.connection.taken(server.stream(1), 0, full.length)
+    assert.equal(memory.used, streamMemory)
+    server.send(data(1, full), rstStream(1))
+    assert.equal(memory.used, 0)
+  })
+
+  test("is wanting for one stream, which ends alone", () => {
+    const memory = new MemoryBudget("connection", 45_000)
+    const short: Array<string> = []
+    const server = victim({}, { exhausted: (_, { name }) => short.push(name) }, memory)
+    server.send(headers(1), headers(3), data(1, full), data(3, full))
+    assert.deepEqual(short, [])
+    server.send(data(3, full))
+    assert.deepEqual(short, ["connection"])
+    assert.deepEqual([server.resets(1), server.resets(3)], [[], [errorCode.enhanceYourCalm]])
+    server.send(data(1, full), headers(5, true))
+    assert.deepEqual([server.ended, server.failures], [[5], []])
+    server.connection.abandon()
+    assert.equal(memory.used, 0)
+  })
+
+  test("is taken by what no peer has taken, which is dropped where there is none: who made it may say so", () => {
+    const memory = new MemoryBudget("connection", 100_000)
+    const server = victim(
+      {},
+      {
+        exhausted: (stream) => server.connection.sendEnd(stream, fields({ "grpc-status": "8" })),
+      },
+      memory,
+    )
+    server.send(settings([4, 0]), headers(1, true), headers(3, true), headers(5, true))
+    const respond = (id: number) => {
+      const stream = server.stream(id)
+      server.connection.sendHeaders(stream, fields({ ":status": "200" }), false)
+      server.connection.sendData(stream, Buffer.alloc(60_000))
+      server.flush()
+      return stream
+    }
+    const waits = respond(1)
+    assert.equal(memory.used, 60_000 + 2 * streamMemory)
+    const refused = respond(3)
+    assert.deepEqual([waits.closed, refused.closed], [false, true])
+    assert.ok(server.sent.some(({ streamId, flags: f }) => streamId === 3 && (f & flag.endStream) !== 0))
+    server.send(windowUpdate(1, 60_000))
+    assert.equal(server.body(1).length, 60_000)
+    assert.equal(memory.used, 2 * streamMemory)
+  })
+
+  test("lets a window grow only while half of what is left stays for others", () => {
+    const memory = new MemoryBudget("connection", 300_000)
+    const server = victim({}, { data: (stream, _, start, end) => server.connection.taken(stream, end - start) }, memory)
+    server.send(headers(1))
+    for (let i = 0; i < 200; i++) server.send(data(1, full))
+    assert.equal(server.stream(1).receive.full, 131_072)
+    assert.equal(memory.used, 65_536)
+  })
+})
+
+describe("what waits to be sent", () => {
+  const waiting = (id: number) => {
+    const resets: Array<number> = []
+    const server = victim({}, { reset: (stream) => resets.push(stream.id) })
+    server.send(settings([4, 10]), headers(id, true))
+    const stream = server.stream(id)
+    server.connection.sendHeaders(stream, fields({ ":status": "200" }), false)
+    server.connection.sendLast(stream, Buffer.alloc(1000))
+    server.flush()
+    return { server, stream, resets }
+  }
+
+  test("is dropped when it should be gone, and its stream is reset", () => {
+    const { server, stream, resets } = waiting(1)
+    server.connection.sendBy(stream, 500)
+    assert.equal(server.connection.sendsBy, 500)
+    server.connection.endOverdue(499, 60_000)
+    assert.equal(server.connection.sendsBy, 500)
+    server.connection.endOverdue(500, 60_000)
+    server.flush()
+    assert.deepEqual([server.resets(1), resets], [[errorCode.cancel], [1]])
+    assert.deepEqual([server.connection.sending, server.connection.sendsBy], [false, Number.POSITIVE_INFINITY])
+  })
+
+  test("is dropped after a time in which none of it went, and not while some does", () => {
+    const { server } = waiting(1)
+    for (let now = 0; now < 1000; now += 50) {
+      server.connection.endOverdue(now, 100)
+      server.send(windowUpdate(1, 10))
+    }
+    assert.deepEqual(server.resets(1), [])
+    for (let now = 1000; now < 1150; now += 50) server.connection.endOverdue(now, 100)
+    server.flush()
+    assert.deepEqual(server.resets(1), [errorCode.cancel])
   })
 })

@@ -88,6 +88,7 @@ export const eventsOf = <T>(given: Partial<Events<T>>): Events<T> => ({
   data: ignore,
   end: ignore,
   reset: ignore,
+  exhausted: ignore,
   drained: ignore,
   goaway: ignore,
   pong: ignore,
