@@ -12,13 +12,13 @@ import * as Deadline from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import type * as Metadata from "../../core/rpc/metadata.ts"
 import { detailTypes } from "../details.ts"
-import { type DescMethod, descriptorOf } from "../method.ts"
+import { descriptorOf } from "../method.ts"
 import { fromConnectError } from "./error.ts"
 import { fromHeaders, toHeaders } from "./headers.ts"
 
 // Connect-ES has all metadata of a call that failed in one: which of it came first is known only where a response began.
-const toRpcError = (reason: unknown, desc: DescMethod, header: Metadata.Metadata = []): RpcError => {
-  const { code, message, details, metadata, cause } = fromConnectError(reason, detailTypes(desc.parent.file))
+const toRpcError = (reason: unknown, types: Registry, header: Metadata.Metadata = []): RpcError => {
+  const { code, message, details, metadata, cause } = fromConnectError(reason, types)
   return new RpcError({ code, message, details, metadata: without(metadata, header), header, cause })
 }
 
@@ -51,30 +51,26 @@ export interface TransportOf {
 /** The transport for a call; for the same, the same one each time. */
 export type Transports = (of: TransportOf) => Transport
 
-const transportOf = ({ method, waitForReady }: CallInfo, compression: Compression | undefined): TransportOf => ({
-  compression,
-  types: detailTypes(descriptorOf(method).parent.file),
-  waitForReady,
-})
-
-/** A connector over Connect-ES. */
-export const connector = (transport: Transports, connectivity: Connectivity): Connector => ({
+/** A connector over Connect-ES. `more` are types beside those that a service's file names. */
+export const connector = (transport: Transports, connectivity: Connectivity, more?: Registry): Connector => ({
   connectivity,
   unary: (call, request, { compression }) => {
+    const { waitForReady } = call
     const desc = descriptorOf(call.method)
+    const types = detailTypes(desc.parent.file, more)
     return timeoutOf(call).pipe(
       Effect.flatMap((timeout) =>
         Effect.tryPromise({
           // The channel calls `unary` for unary methods only, with a message that `Client.make` made.
           try: (signal) =>
-            transport(transportOf(call, compression)).unary(
+            transport({ compression, types, waitForReady }).unary(
               desc as DescMethodUnary,
               signal,
               timeout,
               toHeaders(call.metadata),
               request as MessageInitShape<DescMessage>,
             ),
-          catch: (reason) => toRpcError(reason, desc),
+          catch: (reason) => toRpcError(reason, types),
         }),
       ),
       Effect.map((response) => {
@@ -87,11 +83,13 @@ export const connector = (transport: Transports, connectivity: Connectivity): Co
   },
 
   stream: (call, requests, { compression }) => {
+    const { waitForReady } = call
     const desc = descriptorOf(call.method)
+    const types = detailTypes(desc.parent.file, more)
     // Connect-ES would hide why our own requests failed: that is what the caller has to hear.
     let failed: RpcError | undefined
     let head: Metadata.Metadata | undefined
-    const toError = (reason: unknown) => failed ?? toRpcError(reason, desc, head)
+    const toError = (reason: unknown) => failed ?? toRpcError(reason, types, head)
     const watched = Stream.tapError(requests, (error) =>
       Effect.sync(() => {
         failed = error
@@ -110,7 +108,7 @@ export const connector = (transport: Transports, connectivity: Connectivity): Co
         const signal = yield* Effect.abortSignal
         const response = yield* Effect.tryPromise({
           try: () =>
-            transport(transportOf(call, compression)).stream(
+            transport({ compression, types, waitForReady }).stream(
               desc as DescMethodStreaming,
               signal,
               timeout,

@@ -62,7 +62,7 @@ export const register = <D extends DescService, R>(
   context: Context.Context<Exclude<R, Call>>,
   { grpc = true, ...limits }: RegisterOptions = {},
 ): void => {
-  const types = detailTypes(service.descriptor.file)
+  const types = detailTypes(service.descriptor.file, limits.types)
   const clock = Context.get(context, Clock.Clock)
   const start = (handler: Handler<R>, connect: HandlerContext) =>
     begin(handler.method, connect, service.limit, Monotonic.nowUnsafe(clock))
@@ -166,5 +166,6 @@ export const register = <D extends DescService, R>(
     ...(grpc ? {} : noGrpc),
     // An Any in JSON can be written and read only by who knows its type.
     jsonOptions: { registry: types },
+    binaryOptions: { readUnknownFields: limits.keepUnknownFields === true },
   })
 }

@@ -202,15 +202,12 @@ class GrpcClient implements Connector {
   }
 }
 
-const planOf = (
-  method: Method,
-  compression: Compression | undefined,
-  { codec: format, maxReceiveBytes = defaultMaxReceiveBytes, maxSendBytes = 0xffff_ffff }: ClientOptions,
-): Plan => {
+const planOf = (method: Method, compression: Compression | undefined, options: ClientOptions): Plan => {
+  const { codec: format, maxReceiveBytes = defaultMaxReceiveBytes, maxSendBytes = 0xffff_ffff } = options
   const contentType = `application/grpc+${format}`
   const desc = descriptorOf(method)
-  const types = detailTypes(desc.parent.file)
-  const codec = codecOf(contentType, types)
+  const types = detailTypes(desc.parent.file, options.types)
+  const codec = codecOf(contentType, types, options)
   if (codec === undefined) throw new Error(`there is no codec for ${contentType}`)
   const encodings = compression?.encodings ?? []
   const outgoing: OutgoingOptions = {

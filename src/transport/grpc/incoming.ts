@@ -124,6 +124,8 @@ export class Incoming implements MessageSink {
     try {
       return codec.decode(desc, bytes)
     } catch (cause) {
+      // What is over a limit says so itself.
+      if (cause instanceof RpcError) throw cause
       throw new RpcError({ code: "internal", message: `the ${what} is no ${desc.typeName}`, cause })
     }
   }

@@ -31,8 +31,7 @@ export interface Serving {
   readonly context: Context.Context<never>
   readonly clock: Clock.Clock
   readonly turn: Turn
-  readonly maxReceiveBytes: number
-  readonly maxSendBytes: number
+  readonly limits: MessageLimits
 }
 
 /** What all calls of a method share. */
@@ -47,11 +46,11 @@ export interface Route {
   readonly heads: Map<string, ReadonlyArray<Field>>
 }
 
-const route = (service: Service<DescService, never>, handler: Handler<never>): Route => ({
+const route = (service: Service<DescService, never>, handler: Handler<never>, types: Registry | undefined): Route => ({
   handler,
   service,
   desc: descriptorOf(handler.method),
-  types: detailTypes(service.descriptor.file),
+  types: detailTypes(service.descriptor.file, types),
   encodings: service.compression?.encodings ?? [],
   minBytes: service.compression?.minBytes ?? Number.POSITIVE_INFINITY,
   heads: new Map(),
@@ -87,19 +86,21 @@ export class GrpcServer {
   constructor(
     services: ReadonlyArray<Service<DescService, never>>,
     context: Context.Context<never>,
-    { maxReceiveBytes = defaultMaxReceiveBytes, maxSendBytes = 0xffff_ffff }: MessageLimits = {},
+    limits: MessageLimits = {},
   ) {
     this.serving = {
       // What is added to a context lies upon it in layers, and each call adds some: they begin on flat ground.
       context: Context.makeUnsafe(context.mapUnsafe),
       clock: Context.get(context, Clock.Clock),
       turn: new Turn(),
-      maxReceiveBytes,
-      maxSendBytes,
+      limits,
     }
     this.routes = new Map(
       services.flatMap((service) =>
-        Array.from(service.handlers.values(), (handler) => [path(handler.method), route(service, handler)] as const),
+        Array.from(
+          service.handlers.values(),
+          (handler) => [path(handler.method), route(service, handler, limits.types)] as const,
+        ),
       ),
     )
   }
@@ -141,7 +142,8 @@ export class GrpcServer {
   }
 
   private opened(route: Route, contentType: string, { method, fields }: RequestHead): Opening | Refusal {
-    const codec = codecOf(contentType, route.types)
+    const { limits } = this.serving
+    const codec = codecOf(contentType, route.types, limits)
     if (method !== "POST")
       return {
         refusal: [
@@ -151,7 +153,7 @@ export class GrpcServer {
       }
     if (codec === undefined) return { refusal: [{ name: ":status", value: "415" }] }
     const { handler, desc, encodings, minBytes } = route
-    const { maxReceiveBytes, maxSendBytes } = this.serving
+    const { maxReceiveBytes = defaultMaxReceiveBytes, maxSendBytes = 0xffff_ffff } = limits
     const head = readHead(fields, encodings)
     const streaming = handler.kind === "client_streaming" || handler.kind === "bidi_streaming"
     return {
