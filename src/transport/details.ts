@@ -73,7 +73,7 @@ export const detailMessage = (type: string, value: object, types: Registry): { d
   const desc = types.getMessage(type)
   if (desc === undefined) {
     throw new Error(
-      `the detail ${type} is no message of google.rpc, nor of the service's file or its imports: ` +
+      `the detail ${type} is no message of google.rpc nor of the service's file and its imports: ` +
         "name it in the option `types`, or give it as bytes",
     )
   }

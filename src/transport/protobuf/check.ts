@@ -26,9 +26,20 @@ const check =
 const isWhole = (least: number, most: number) => (value: unknown) =>
   typeof value === "number" && Number.isInteger(value) && value >= least && value <= most
 
+// Where a field is declared so it is a text, and protobuf-es takes a number too.
+const isLong =
+  (cut: (bits: number, value: bigint) => bigint) =>
+  (value: unknown): boolean => {
+    if (typeof value === "bigint") return cut(64, value) === value
+    const whole =
+      typeof value === "number" ? Number.isSafeInteger(value) : typeof value === "string" && /^-?\d+$/.test(value)
+    // As just seen.
+    return whole && isLong(cut)(BigInt(value as number | string))
+  }
+
 const isObject = (value: unknown): boolean => typeof value === "object" && value !== null && !Array.isArray(value)
 
-const ofScalar = (field: DescField, type: ScalarType): Check | undefined => {
+const ofScalar = (field: DescField, type: ScalarType): Check => {
   switch (type) {
     case ScalarType.DOUBLE:
     case ScalarType.FLOAT:
@@ -46,13 +57,15 @@ const ofScalar = (field: DescField, type: ScalarType): Check | undefined => {
     case ScalarType.UINT32:
     case ScalarType.FIXED32:
       return check(field, "a whole number of 32 bits, not below 0", isWhole(0, 2 ** 32 - 1))
+    case ScalarType.UINT64:
+    case ScalarType.FIXED64:
+      return check(field, "a whole number of 64 bits, not below 0", isLong(BigInt.asUintN))
     default:
-      // protobuf-es sees to those of 64 bits itself.
-      return undefined
+      return check(field, "a whole number of 64 bits", isLong(BigInt.asIntN))
   }
 }
 
-const ofMessage = (field: DescField, message: DescMessage): Check | undefined => {
+const ofMessage = (field: DescField, message: DescMessage): Check => {
   const [only] = message.fields
   if (
     field.fieldKind === "message" &&
@@ -73,20 +86,20 @@ const ofMessage = (field: DescField, message: DescMessage): Check | undefined =>
 }
 
 /** The check of a value of a field, or of one in its list or map. */
-const ofValue = (field: DescField): Check | undefined => {
+const ofValue = (field: DescField): Check => {
   if (field.message !== undefined) return ofMessage(field, field.message)
   return ofScalar(field, field.scalar ?? ScalarType.INT32)
 }
 
 /** The check of a property of a message. */
-const ofField = (field: DescField): Check | undefined => {
+const ofField = (field: DescField): Check => {
   const each = ofValue(field)
   if (field.fieldKind === "list") {
     const list = check(field, "an array", Array.isArray)
     return (value) => {
       list(value)
       // `list` has seen that it is one. A `forEach` would go past what is missing.
-      if (each !== undefined) for (const item of value as ReadonlyArray<unknown>) each(item)
+      for (const item of value as ReadonlyArray<unknown>) each(item)
     }
   }
   if (field.fieldKind === "map") {
@@ -94,10 +107,10 @@ const ofField = (field: DescField): Check | undefined => {
     return (value) => {
       map(value)
       // As `map` has seen.
-      if (each !== undefined) for (const item of Object.values(value as object)) each(item)
+      for (const item of Object.values(value as object)) each(item)
     }
   }
-  if (each === undefined || field.presence === FeatureSet_FieldPresence.IMPLICIT) return each
+  if (field.presence === FeatureSet_FieldPresence.IMPLICIT) return each
   return (value) => {
     if (value !== undefined) each(value)
   }
@@ -119,15 +132,9 @@ const checksOf = (desc: DescMessage): Checks => {
   for (const member of desc.members) {
     if (member.kind === "oneof") {
       const cases = new Map<string, Check>()
-      for (const field of member.fields) {
-        const one = ofValue(field)
-        if (one !== undefined) cases.set(field.localName, one)
-      }
-      if (cases.size > 0) checks.oneofs.push({ name: member.localName, cases })
-    } else {
-      const one = ofField(member)
-      if (one !== undefined) checks.fields.push({ name: member.localName, check: one })
-    }
+      for (const field of member.fields) cases.set(field.localName, ofValue(field))
+      checks.oneofs.push({ name: member.localName, cases })
+    } else checks.fields.push({ name: member.localName, check: ofField(member) })
   }
   return checks
 }
