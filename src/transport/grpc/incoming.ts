@@ -7,8 +7,10 @@ import { Cause, Effect, type Pull, Stream } from "effect"
 import type { Encoding } from "../../core/rpc/compression.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import { mapReady } from "../../core/rpc/ready.ts"
+import { Backlog } from "./backlog.ts"
 import type { Codec } from "./codec.ts"
 import { EnvelopeReader, envelopeLength, type MessageSink, readLength } from "./envelope.ts"
+import { longestTurn, othersTurn } from "./othersTurn.ts"
 
 export interface IncomingOptions {
   readonly desc: DescMessage
@@ -33,18 +35,39 @@ type Next = Pull.Pull<Messages, RpcError>
 
 const isFilled = (messages: ReadonlyArray<unknown>): messages is Messages => messages.length > 0
 
+// So many messages are decoded at once at most, and of so many bytes together, if it is more than one.
+const mostAtOnce = 256
+const largestBatch = 64 * 1024
+
+/** Where those messages of bytes[start, end) end that are decoded at once. */
+const batchEnd = (bytes: Uint8Array, start: number, end: number): number => {
+  let at = start
+  for (let count = 0; count < mostAtOnce && at < end; count++) {
+    const next = at + envelopeLength + readLength(bytes, at)
+    if (next - start > largestBatch && at > start) break
+    at = next
+  }
+  return at
+}
+
 /**
  * A queue without a bound of its own: the flow-control windows bound it, since bytes count as taken only when what came of them
- * was pulled. All that arrived since the last pull is one array.
+ * was pulled. Messages of a stream wait as bytes, for they take many times as much room once they are decoded, and are decoded
+ * some at a time as they are pulled, so that others have their turn.
  */
 export class Incoming implements MessageSink {
   private readonly options: IncomingOptions
   private readonly source: Source
   private readonly reader: EnvelopeReader
   private untaken = 0
+  // What has been decoded already: a message that comes alone, or those that somebody waited for, and their bytes.
   private arrived: Array<unknown> = []
+  private arrivedBytes = 0
+  private readonly backlog = new Backlog()
   private ended: Next | undefined
   private resume: ((next: Next) => void) | undefined
+  // Since when messages have been pulled without a wait for one.
+  private turn = 0
 
   constructor(options: IncomingOptions, source: Source) {
     this.options = options
@@ -57,10 +80,16 @@ export class Incoming implements MessageSink {
   /** Reads a piece of the body. Throws an `RpcError` for what is no message of the method. */
   read(bytes: Uint8Array, start: number, end: number): void {
     this.untaken += end - start
+    if (this.ended !== undefined) return this.take(this.untaken)
     this.reader.read(bytes, start, end)
     if (this.options.streaming) this.flush()
     // A message that isn't whole yet must not wait for a window that only its rest would open.
-    if (!this.options.streaming || this.arrived.length === 0) this.take()
+    if (!this.options.streaming || !this.waiting) this.take(this.untaken)
+  }
+
+  /** True while there are whole messages that nobody has pulled. */
+  private get waiting(): boolean {
+    return this.arrived.length > 0 || this.backlog.length > 0
   }
 
   /** Says that the body has ended. Throws an `RpcError` if it may not end here. */
@@ -85,14 +114,17 @@ export class Incoming implements MessageSink {
     this.flush()
   }
 
-  messages(bytes: Uint8Array, start: number, end: number, count: number): void {
+  messages(bytes: Uint8Array, start: number, end: number): void {
     const { encoding, streaming } = this.options
-    if (streaming && encoding === undefined && count > 1) {
-      const all = this.decodeBatch(bytes.subarray(start, end))
-      if (all !== undefined) {
-        for (const message of all) this.arrived.push(message)
-        return
+    if (streaming) {
+      let at = start
+      if (encoding === undefined && this.resume !== undefined && !this.waiting) {
+        at = batchEnd(bytes, start, end)
+        this.arrived = this.decodeAll(bytes.subarray(start, at))
+        this.arrivedBytes = at - start
       }
+      if (at < end) this.backlog.add(bytes, at, end)
+      return
     }
     for (let at = start; at < end; ) {
       const from = at
@@ -106,11 +138,12 @@ export class Incoming implements MessageSink {
     if (this.options.encoding === undefined) {
       throw new RpcError({ code: "internal", message: "protocol error: a message is compressed, with nothing named" })
     }
-    this.push(bytes.slice(start - envelopeLength, end))
+    if (this.options.streaming) this.backlog.add(bytes, start - envelopeLength, end)
+    else this.push(bytes.slice(start - envelopeLength, end))
   }
 
   private push(message: unknown): void {
-    if (!this.options.streaming && this.arrived.length > 0) {
+    if (this.arrived.length > 0) {
       throw new RpcError({
         code: "unimplemented",
         message: `received extra message: the method has one ${this.options.what}`,
@@ -145,6 +178,33 @@ export class Incoming implements MessageSink {
     )
   }
 
+  /** The messages of whole envelopes up to one that is at fault, which ends the stream behind them. */
+  private decodeAll(envelopes: Uint8Array): Array<unknown> {
+    const first = envelopeLength + readLength(envelopes, 0)
+    const all = first < envelopes.length ? this.decodeBatch(envelopes) : undefined
+    if (all !== undefined) return [...all]
+    const messages: Array<unknown> = []
+    for (let at = 0; at < envelopes.length; ) {
+      const from = at + envelopeLength
+      at = from + readLength(envelopes, at)
+      try {
+        messages.push(this.decode(envelopes.subarray(from, at)))
+      } catch (error) {
+        this.broken(error)
+        break
+      }
+    }
+    return messages
+  }
+
+  /** Ends the stream with what is wrong with it: nothing of it is read any more. */
+  private broken(error: unknown): void {
+    if (!(error instanceof RpcError)) throw error
+    this.ended = Effect.fail(error)
+    this.backlog.clear()
+    this.take(this.untaken)
+  }
+
   /** The messages of whole envelopes; `undefined` where only one by one can tell those at fault from the others. */
   private decodeBatch(envelopes: Uint8Array): ReadonlyArray<unknown> | undefined {
     const { codec, desc } = this.options
@@ -164,21 +224,20 @@ export class Incoming implements MessageSink {
 
   /** The messages of a method that has a stream here. */
   get stream(): Stream.Stream<unknown, RpcError> {
-    const arrived = Stream.fromPull(
-      Effect.succeed(
-        Effect.suspend(
-          () =>
-            this.next() ??
-            Effect.callback<Messages, RpcError | Cause.Done>((resume) => {
-              this.resume = resume
-              return Effect.sync(() => {
-                this.resume = undefined
-              })
-            }),
-        ),
-      ),
-    )
+    const arrived = Stream.fromPull(Effect.succeed(this.pull))
     return this.options.encoding === undefined ? arrived : mapReady(this.open)(arrived)
+  }
+
+  private readonly pull: Next = Effect.suspend(() => this.next() ?? this.wait)
+
+  private get wait(): Next {
+    this.turn = 0
+    return Effect.callback<Messages, RpcError | Cause.Done>((resume) => {
+      this.resume = resume
+      return Effect.sync(() => {
+        this.resume = undefined
+      })
+    })
   }
 
   /** Hands what has arrived to who waits for it. */
@@ -192,16 +251,42 @@ export class Incoming implements MessageSink {
   }
 
   private next(): Next | undefined {
+    if (this.backlog.length > 0 && this.turnIsOver()) return Effect.flatMap(othersTurn, () => this.pull)
+    if (this.arrived.length === 0 && this.backlog.length > 0) this.fetch()
     const { arrived } = this
     if (!isFilled(arrived)) return this.ended
     this.arrived = []
-    this.take()
+    // With the last whole message the beginning of the next is taken, whose rest has to come.
+    this.take(this.backlog.length > 0 ? this.arrivedBytes : this.untaken)
     return Effect.succeed(arrived)
   }
 
-  private take(): void {
-    const { untaken } = this
-    this.untaken = 0
-    if (untaken > 0) this.source.taken(untaken)
+  private turnIsOver(): boolean {
+    const now = performance.now()
+    if (this.turn === 0) this.turn = now
+    if (now - this.turn < longestTurn) return false
+    this.turn = now
+    return true
+  }
+
+  /** Takes some messages out of the backlog: decoded, or in their envelopes where they may be compressed. */
+  private fetch(): void {
+    const { waiting } = this.backlog
+    const bytes = this.backlog.take(batchEnd(waiting, 0, waiting.length))
+    this.arrivedBytes = bytes.length
+    if (this.options.encoding === undefined) {
+      this.arrived = this.decodeAll(bytes)
+      return
+    }
+    for (let at = 0; at < bytes.length; ) {
+      const from = at
+      at += envelopeLength + readLength(bytes, at)
+      this.arrived.push(bytes.subarray(from, at))
+    }
+  }
+
+  private take(length: number): void {
+    this.untaken -= length
+    if (length > 0) this.source.taken(length)
   }
 }

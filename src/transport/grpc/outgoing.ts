@@ -9,6 +9,7 @@ import { RpcError } from "../../core/rpc/error.ts"
 import { exitOf } from "../../core/rpc/ready.ts"
 import type { Codec } from "./codec.ts"
 import { envelopeLength, writeEnvelope } from "./envelope.ts"
+import { longestTurn, othersTurn } from "./othersTurn.ts"
 
 export interface OutgoingOptions {
   readonly desc: DescMessage
@@ -28,8 +29,6 @@ export interface Sink {
   readonly send: (bytes: Uint8Array) => boolean
 }
 
-// Milliseconds that a stream may go on before it is the others' turn.
-const longestTurn = 4
 // Bytes that messages encoded at once should have, and how many there may be.
 const largestBatch = 32_768
 const mostAtOnce = 128
@@ -126,24 +125,6 @@ export class Outgoing {
     }
   }
 }
-
-// Between two immediates Deno looks after a socket or two, where the others look after all: another call beside a stream at
-// full speed took 900 ms there with one of them, and takes 30 with so many, at 5 µs each.
-const immediates = "Deno" in globalThis ? 32 : 1
-
-const othersTurn: Effect.Effect<void> = Effect.callback<void>((resume) => {
-  let left = immediates
-  let immediate: NodeJS.Immediate
-  const wait = () => {
-    immediate = setImmediate(() => {
-      left -= 1
-      if (left === 0) resume(Effect.void)
-      else wait()
-    })
-  }
-  wait()
-  return Effect.sync(() => clearImmediate(immediate))
-})
 
 /** The bytes that are ready already, or the effect that gives them. */
 const encodedOf = (one: Effect.Effect<Uint8Array, RpcError>): Uint8Array | Effect.Effect<Uint8Array, RpcError> => {
