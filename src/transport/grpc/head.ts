@@ -32,7 +32,12 @@ const mostNames = 16
 
 const names = (list: string): ReadonlyArray<string> => list.split(",", mostNames).map((name) => name.trim())
 
-export const readHead = (fields: ReadonlyArray<Field>, encodings: ReadonlyArray<Encoding>): CallHead => {
+/** `requests` are the encodings that requests may be in, `encodings` those that responses may be in. */
+export const readHead = (
+  fields: ReadonlyArray<Field>,
+  encodings: ReadonlyArray<Encoding>,
+  requests = encodings,
+): CallHead => {
   let timeout: number | undefined
   let encoding: string | undefined
   let accepted: string | undefined
@@ -46,16 +51,17 @@ export const readHead = (fields: ReadonlyArray<Field>, encodings: ReadonlyArray<
     } else if (name === "grpc-encoding") encoding = value === "identity" ? undefined : value
     else if (name === "grpc-accept-encoding") accepted = value
   }
-  const received = encoding === undefined ? undefined : encodings.find(({ name }) => name === encoding)
+  const received = encoding === undefined ? undefined : requests.find(({ name }) => name === encoding)
   if (encoding !== undefined && received === undefined) {
     error = new RpcError({
       code: "unimplemented",
-      message: `unknown compression: the server takes ${["identity", ...encodings.map(({ name }) => name)].join(", ")}`,
+      message: `unknown compression: the server takes ${["identity", ...requests.map(({ name }) => name)].join(", ")}`,
     })
   }
   // Who compresses and doesn't say what it takes, takes what it sends.
   const acceptable = accepted === undefined ? [] : names(accepted)
-  const sent = accepted === undefined ? received : encodings.find(({ name }) => acceptable.includes(name))
+  const usual = encodings.find(({ name }) => name === received?.name)
+  const sent = accepted === undefined ? usual : encodings.find(({ name }) => acceptable.includes(name))
   return { timeout, received, sent, error }
 }
 

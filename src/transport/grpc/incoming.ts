@@ -7,10 +7,10 @@ import { Cause, Effect, type Pull, Stream } from "effect"
 import type { Encoding } from "../../core/rpc/compression.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import { mapReady } from "../../core/rpc/ready.ts"
+import { longestTurn, othersTurn } from "../othersTurn.ts"
 import { Backlog } from "./backlog.ts"
 import type { Codec } from "./codec.ts"
 import { EnvelopeReader, envelopeLength, type MessageSink, readLength } from "./envelope.ts"
-import { longestTurn, othersTurn } from "./othersTurn.ts"
 
 export interface IncomingOptions {
   readonly desc: DescMessage

@@ -7,9 +7,9 @@ import { Effect, Exit } from "effect"
 import type { Encoding } from "../../core/rpc/compression.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import { exitOf } from "../../core/rpc/ready.ts"
+import { longestTurn, othersTurn } from "../othersTurn.ts"
 import type { Codec } from "./codec.ts"
 import { envelopeLength, writeEnvelope } from "./envelope.ts"
-import { longestTurn, othersTurn } from "./othersTurn.ts"
 
 export interface OutgoingOptions {
   readonly desc: DescMessage

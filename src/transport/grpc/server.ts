@@ -41,6 +41,8 @@ export interface Route {
   readonly desc: DescMethod
   readonly types: Registry
   readonly encodings: ReadonlyArray<Encoding>
+  /** What requests may be in. */
+  readonly accepted: ReadonlyArray<Encoding>
   readonly minBytes: number
   /** The heads of responses without metadata, by content type and encoding: HPACK knows a list that it saw before. */
   readonly heads: Map<string, ReadonlyArray<Field>>
@@ -52,6 +54,7 @@ const route = (service: Service<DescService, never>, handler: Handler<never>, ty
   desc: descriptorOf(handler.method),
   types: detailTypes(service.descriptor.file, types),
   encodings: service.compression?.encodings ?? [],
+  accepted: service.compression?.requests ?? [],
   minBytes: service.compression?.minBytes ?? Number.POSITIVE_INFINITY,
   heads: new Map(),
 })
@@ -152,9 +155,9 @@ export class GrpcServer {
         ],
       }
     if (codec === undefined) return { refusal: [{ name: ":status", value: "415" }] }
-    const { handler, desc, encodings, minBytes } = route
+    const { handler, desc, encodings, accepted, minBytes } = route
     const { maxReceiveBytes = defaultMaxReceiveBytes, maxSendBytes = 0xffff_ffff } = limits
-    const head = readHead(fields, encodings)
+    const head = readHead(fields, encodings, accepted)
     const streaming = handler.kind === "client_streaming" || handler.kind === "bidi_streaming"
     return {
       route,
@@ -170,7 +173,7 @@ export class GrpcServer {
       },
       answers: { desc: desc.output, codec, encoding: head.sent, minBytes, maxBytes: maxSendBytes, what: "answer" },
       metadata: fromFields(fields),
-      response: responseHead(route.heads, contentType, head.sent, encodings),
+      response: responseHead(route.heads, contentType, head.sent, accepted),
     }
   }
 }
