@@ -11,8 +11,11 @@ import type { Connectivity } from "../../core/rpc/connectivity.ts"
 import * as Deadline from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import type * as Metadata from "../../core/rpc/metadata.ts"
+import { mapReady } from "../../core/rpc/ready.ts"
 import { detailTypes } from "../details.ts"
 import { descriptorOf } from "../method.ts"
+import { checkMessage } from "../protobuf/check.ts"
+import { unsendable } from "../protobuf/unsendable.ts"
 import { fromConnectError } from "./error.ts"
 import { fromHeaders, toHeaders } from "./headers.ts"
 
@@ -51,6 +54,16 @@ export interface TransportOf {
 /** The transport for a call; for the same, the same one each time. */
 export type Transports = (of: TransportOf) => Transport
 
+/** A request, or the error of one that Connect-ES would send as something else. */
+const checked = (desc: DescMessage, request: unknown): Effect.Effect<unknown, RpcError> => {
+  try {
+    checkMessage(desc, request)
+    return Effect.succeed(request)
+  } catch (cause) {
+    return Effect.fail(unsendable(desc, cause))
+  }
+}
+
 /** A connector over Connect-ES. `more` are types beside those that a service's file names. */
 export const connector = (transport: Transports, connectivity: Connectivity, more?: Registry): Connector => ({
   connectivity,
@@ -58,7 +71,8 @@ export const connector = (transport: Transports, connectivity: Connectivity, mor
     const { waitForReady } = call
     const desc = descriptorOf(call.method)
     const types = detailTypes(desc.parent.file, more)
-    return timeoutOf(call).pipe(
+    return checked(desc.input, request).pipe(
+      Effect.andThen(timeoutOf(call)),
       Effect.flatMap((timeout) =>
         Effect.tryPromise({
           // The channel calls `unary` for unary methods only, with a message that `Client.make` made.
@@ -90,7 +104,8 @@ export const connector = (transport: Transports, connectivity: Connectivity, mor
     let failed: RpcError | undefined
     let head: Metadata.Metadata | undefined
     const toError = (reason: unknown) => failed ?? toRpcError(reason, types, head)
-    const watched = Stream.tapError(requests, (error) =>
+    const all = mapReady((request) => checked(desc.input, request))(requests)
+    const watched = Stream.tapError(all, (error) =>
       Effect.sync(() => {
         failed = error
       }),

@@ -8,6 +8,7 @@ import type { Encoding } from "../../core/rpc/compression.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import { exitOf } from "../../core/rpc/ready.ts"
 import { longestTurn, othersTurn } from "../othersTurn.ts"
+import { unsendable } from "../protobuf/unsendable.ts"
 import type { Codec } from "./codec.ts"
 import { envelopeLength, writeEnvelope } from "./envelope.ts"
 
@@ -50,10 +51,16 @@ export class Outgoing {
     this.sink = sink
   }
 
-  /** A message in its envelope. What can't be encoded throws: a defect of the program. */
+  /** A message in its envelope. A response that can't be encoded throws: a defect of the program. */
   encode(message: unknown): Effect.Effect<Uint8Array, RpcError> {
     const { desc, codec, encoding, minBytes, maxBytes, what } = this.options
-    const plain = codec.encode(desc, message)
+    let plain: Uint8Array
+    try {
+      plain = codec.encode(desc, message)
+    } catch (cause) {
+      if (what === "answer") throw cause
+      return Effect.fail(unsendable(desc, cause))
+    }
     const { length } = plain
     if (length > maxBytes) {
       const text = `${what === "answer" ? "an answer" : "a request"} of ${length} bytes is over the limit of ${maxBytes}`

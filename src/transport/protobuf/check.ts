@@ -2,7 +2,14 @@
  * A look at a message before it is encoded. protobuf-es writes some values as others where they aren't of their field's type:
  * a text as the double NaN, an object as the text "[object Object]". Its types forbid them, but a program may get round those.
  */
-import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf"
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  type Message,
+  type MessageInitShape,
+  ScalarType,
+} from "@bufbuild/protobuf"
 import { FeatureSet_FieldPresence, isWrapperDesc } from "@bufbuild/protobuf/wkt"
 
 /** Throws for a value that isn't of the field's type. The error names the field and not the value, which may be secret. */
@@ -151,6 +158,14 @@ const run = ({ fields, oneofs }: Checks, message: object): void => {
     const chosen: { readonly case?: string; readonly value?: unknown } | undefined = Reflect.get(message, oneof.name)
     if (chosen?.case !== undefined) oneof.cases.get(chosen.case)?.(chosen.value)
   }
+}
+
+/** A message of what a program gives for one. Throws for what is no object, of which protobuf-es would make an empty message. */
+export const createChecked = (desc: DescMessage, init: unknown): Message => {
+  if (typeof init !== "object" || init === null)
+    throw new TypeError(`a ${desc.typeName} must be an object, and is ${kindOf(init)}`)
+  // What its fields are is seen before they are encoded.
+  return create(desc, init as MessageInitShape<DescMessage>)
 }
 
 /** Throws for a message with a value that can't be encoded. */
