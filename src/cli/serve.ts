@@ -15,7 +15,7 @@ import { closedForm, summation } from "../core/pi/series.ts"
 import { PiCalculator } from "../transport/gen/pi_pb.ts"
 import { PiCalculator as StreamingPiCalculator } from "../transport/gen/streaming/pi_pb.ts"
 import { healthService } from "../transport/health.ts"
-import { compression } from "../transport/layers/compression.ts"
+import { compression, encodings } from "../transport/layers/compression.ts"
 import { serve as listenAndServe } from "../transport/server.ts"
 import * as Service from "../transport/service.ts"
 import { type RegistrationFlags, registering, registrationFlags, unregistered } from "./discovery.ts"
@@ -148,7 +148,7 @@ const keep = ({ time, level, text }: Journal.Entry): Effect.Effect<void> =>
 const limited =
   (options: ServeFlags): CallLayer =>
   (service) =>
-    pipe(service, concurrencyLimit(10_000), options.log ? tracing({ log: true }) : identity, compression())
+    pipe(service, concurrencyLimit(10_000), options.log ? tracing({ log: true }) : identity, compression(encodings))
 
 // The order is outward: what is cached isn't delayed, the limits hold for both, and a refused call is logged.
 const layers =

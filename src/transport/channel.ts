@@ -165,9 +165,10 @@ const overConnect = (
       // At 0 Connect-ES leaves the empty request of a unary call as it is.
       compressMinBytes: accepted.compressMinBytes === 0 ? -1 : accepted.compressMinBytes,
       jsonOptions: { registry: types },
+      binaryOptions: { readUnknownFields: limits.keepUnknownFields === true },
     })
     made.push({ of, transport })
     return transport
   }
-  return connector(transports, connectivity)
+  return connector(transports, connectivity, limits.types)
 }

@@ -1,20 +1,21 @@
 /**
  * `Client.make`: the methods of a service as functions that make calls over a channel.
  */
-import {
-  create,
-  type DescMessage,
-  type DescMethodBiDiStreaming,
-  type DescMethodClientStreaming,
-  type DescMethodServerStreaming,
-  type DescMethodUnary,
-  type MessageInitShape,
-  type MessageShape,
+import type {
+  DescMessage,
+  DescMethodBiDiStreaming,
+  DescMethodClientStreaming,
+  DescMethodServerStreaming,
+  DescMethodUnary,
+  MessageInitShape,
+  MessageShape,
 } from "@bufbuild/protobuf"
-import { type Effect, Stream } from "effect"
+import { Effect, Stream } from "effect"
 import { type Channel, callStream, callUnary, only } from "../core/rpc/channel.ts"
 import type { RpcError } from "../core/rpc/error.ts"
 import { type DescMethod, type DescService, protoMethod } from "./method.ts"
+import { createChecked } from "./protobuf/check.ts"
+import { unsendable } from "./protobuf/unsendable.ts"
 
 type Requests<I extends DescMessage, R> = Stream.Stream<MessageInitShape<I>, RpcError, R>
 
@@ -47,12 +48,20 @@ export const make = <D extends DescService>(descriptor: D, channel: Channel): Cl
 
 const caller = (desc: DescMethod, channel: Channel) => {
   const method = protoMethod(desc)
-  const whole = (message: unknown) => create(desc.input, message as MessageInitShape<DescMessage>)
+  const whole = (request: unknown) => createChecked(desc.input, request)
+  // A request that is none fails its call, as one does whose fields are wrong.
+  const made = (request: unknown): Effect.Effect<unknown, RpcError> => {
+    try {
+      return Effect.succeed(whole(request))
+    } catch (cause) {
+      return Effect.fail(unsendable(desc.input, cause))
+    }
+  }
   switch (desc.methodKind) {
     case "unary":
-      return (request: unknown) => callUnary(channel, method, whole(request))
+      return (request: unknown) => Effect.flatMapEager(made(request), (message) => callUnary(channel, method, message))
     case "server_streaming":
-      return (request: unknown) => callStream(channel, method, Stream.succeed(whole(request)))
+      return (request: unknown) => callStream(channel, method, Stream.fromEffect(made(request)))
     case "client_streaming":
       return <R>(requests: Stream.Stream<unknown, RpcError, R>) =>
         only(callStream(channel, method, Stream.map(requests, whole)), method)

@@ -5,7 +5,6 @@ import {
   createRegistry,
   type DescFile,
   type DescMessage,
-  fromBinary,
   fromJson,
   type JsonValue,
   type Message,
@@ -13,27 +12,70 @@ import {
   toBinary,
   toJson,
 } from "@bufbuild/protobuf"
+import {
+  file_google_protobuf_any,
+  file_google_protobuf_duration,
+  file_google_protobuf_empty,
+  file_google_protobuf_field_mask,
+  file_google_protobuf_struct,
+  file_google_protobuf_timestamp,
+  file_google_protobuf_wrappers,
+} from "@bufbuild/protobuf/wkt"
 import type { Detail } from "../core/rpc/details.ts"
 import { file_google_rpc_error_details } from "./gen/google/rpc/error_details_pb.ts"
+import { readBinary } from "./protobuf/read.ts"
+
+// google.rpc's, and those of protobuf's own that travel in an `Any`.
+const common = createRegistry(
+  file_google_rpc_error_details,
+  file_google_protobuf_any,
+  file_google_protobuf_duration,
+  file_google_protobuf_empty,
+  file_google_protobuf_field_mask,
+  file_google_protobuf_struct,
+  file_google_protobuf_timestamp,
+  file_google_protobuf_wrappers,
+)
+
+/** A file and all that it imports, and what these import. */
+const withImports = (file: DescFile, found = new Set<DescFile>()): ReadonlySet<DescFile> => {
+  if (found.has(file)) return found
+  found.add(file)
+  for (const imported of file.dependencies) withImports(imported, found)
+  return found
+}
 
 // A registry costs far more than a call: each service's is made once.
 const registries = new WeakMap<DescFile, Registry>()
+const withMore = new WeakMap<Registry, WeakMap<DescFile, Registry>>()
 
-/** The messages that can be details: google.rpc's, and those of the service's own file. */
-export const detailTypes = (file: DescFile): Registry => {
-  let types = registries.get(file)
-  if (types === undefined) {
-    types = createRegistry(file_google_rpc_error_details, file)
-    registries.set(file, types)
+/**
+ * The types that messages and errors of a service may carry without its saying so, in details, in an `Any`, as extensions:
+ * google.rpc's, protobuf's well-known ones, those of the service's file and of all that it imports, and `more`.
+ */
+export const detailTypes = (file: DescFile, more?: Registry): Registry => {
+  if (more === undefined) return kept(registries, file, () => createRegistry(common, ...withImports(file)))
+  const files = kept(withMore, more, () => new WeakMap<DescFile, Registry>())
+  return kept(files, file, () => createRegistry(detailTypes(file), more))
+}
+
+const kept = <K extends object, V>(known: WeakMap<K, V>, key: K, make: () => V): V => {
+  let value = known.get(key)
+  if (value === undefined) {
+    value = make()
+    known.set(key, value)
   }
-  return types
+  return value
 }
 
 /** A detail as a message. Throws for a type that isn't known, though it wasn't given as bytes: its program's mistake. */
 export const detailMessage = (type: string, value: object, types: Registry): { desc: DescMessage; value: Message } => {
   const desc = types.getMessage(type)
   if (desc === undefined) {
-    throw new Error(`the detail ${type} is no message of google.rpc nor of the service's file: give it as bytes`)
+    throw new Error(
+      `the detail ${type} is no message of google.rpc nor of the service's file and its imports: ` +
+        "name it in the option `types`, or give it as bytes",
+    )
   }
   // A detail's value is JSON by its definition, which the core has no type for.
   return { desc, value: fromJson(desc, value as JsonValue, { registry: types }) }
@@ -58,7 +100,7 @@ export const detailOfBytes = (type: string, bytes: Uint8Array, types: Registry):
   const desc = types.getMessage(type)
   if (desc === undefined) return { type, value: bytes }
   try {
-    return detailOfMessage(desc, fromBinary(desc, bytes), types)
+    return detailOfMessage(desc, readBinary(desc, bytes), types)
   } catch {
     return { type, value: bytes }
   }

@@ -8,6 +8,7 @@ import type { Peer } from "../core/rpc/call.ts"
 import type { ErrorCode } from "./http2/frames.ts"
 import type { RequestHead } from "./http2/head.ts"
 import type { Field } from "./http2/hpack.ts"
+import type { MemoryBudget } from "./http2/memory.ts"
 
 /** The response of an exchange, and what is said of its request. All of it does nothing once the exchange is closed. */
 export interface Exchange {
@@ -29,8 +30,13 @@ export interface Exchange {
   readonly sendEnd: (trailers?: ReadonlyArray<Field>) => void
   /** Cuts the exchange short. */
   readonly reset: (code: ErrorCode) => void
-  /** Says that bytes of the request's body were consumed: the peer may send as many more. */
-  readonly consumed: (length: number) => void
+  /**
+   * Says that bytes of the request's body were consumed: the peer may send as many more. `released` are those that are no
+   * longer held, where that isn't as many: parts of a message wait for the rest. Default: all of them.
+   */
+  readonly consumed: (length: number, released?: number) => void
+  /** Where it can be: what waits to be sent at a moment, by `performance.now()`, is dropped. */
+  readonly sendBy?: (at: number) => void
 }
 
 /** The request of an exchange, as it arrives. */
@@ -43,6 +49,8 @@ export interface RequestHandler {
   readonly reset: (code: number) => void
   /** What waited to be sent is on its way. */
   readonly drained: () => void
+  /** There is no memory for what the exchange holds. Without this, or if it doesn't end the exchange, that is reset. */
+  readonly exhausted?: (budget: MemoryBudget) => void
   /** The server ends, and this exchange has to end now, with a response that says so. */
   readonly stop: () => void
 }

@@ -1,20 +1,20 @@
 /**
  * `Service.make`: a service of a protobuf descriptor and its programs, checked by the compiler.
  */
-import {
-  create,
-  type DescMessage,
-  type DescMethodBiDiStreaming,
-  type DescMethodClientStreaming,
-  type DescMethodServerStreaming,
-  type DescMethodUnary,
-  type MessageInitShape,
-  type MessageShape,
+import type {
+  DescMessage,
+  DescMethodBiDiStreaming,
+  DescMethodClientStreaming,
+  DescMethodServerStreaming,
+  DescMethodUnary,
+  MessageInitShape,
+  MessageShape,
 } from "@bufbuild/protobuf"
 import { Effect, Stream } from "effect"
 import type { RpcError } from "../core/rpc/error.ts"
 import { fromHandlers, type Handler, type Service } from "../core/rpc/service.ts"
 import { type DescMethod, type DescService, protoMethod } from "./method.ts"
+import { createChecked } from "./protobuf/check.ts"
 
 export type { Service, ServiceLayer } from "../core/rpc/service.ts"
 
@@ -77,7 +77,7 @@ export const partial = <D extends DescService, const P extends Partial<Programs<
 // program that throws before it gives its Effect or Stream is a defect like any other.
 const handler = <R>(desc: DescMethod, program: object): Handler<R> => {
   const method = protoMethod(desc)
-  const whole = (answer: unknown) => create(desc.output, answer as MessageInitShape<DescMessage>)
+  const whole = (answer: unknown) => createChecked(desc.output, answer)
   if (desc.methodKind === "unary" || desc.methodKind === "client_streaming") {
     const run = program as (input: unknown) => Effect.Effect<unknown, RpcError, R>
     return {

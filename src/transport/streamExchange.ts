@@ -43,7 +43,11 @@ export class StreamExchange implements Exchange {
     this.connection.reset(this.stream, code)
   }
 
-  consumed(length: number): void {
-    this.connection.taken(this.stream, length)
+  consumed(length: number, released = length): void {
+    this.connection.taken(this.stream, length, released)
+  }
+
+  sendBy(at: number): void {
+    this.connection.sendBy(this.stream, at)
   }
 }

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict"
 import { create } from "@bufbuild/protobuf"
 import { Effect } from "effect"
-import { compression, serve } from "../../src/transport/mod.ts"
+import { compression, encodings, serve } from "../../src/transport/mod.ts"
 import { read, write } from "./delimited.ts"
 import {
   ServerCompatRequestSchema,
@@ -34,7 +34,7 @@ const program = Effect.gen(function* () {
         }
       : {}
   // Small messages too, or nothing here would be compressed.
-  const { host, port } = yield* serve(conformance.pipe(compression(undefined, { minBytes: 0 })), {
+  const { host, port } = yield* serve(conformance.pipe(compression(encodings, { minBytes: 0 })), {
     port: 0,
     grace: "1 second",
     ...tls,

@@ -19,8 +19,10 @@ export interface Encoding {
 }
 
 export interface Compression {
-  /** What is accepted, the preferred one first. A client sends with the first. */
+  /** What responses may be in, the preferred one first. A client sends with the first. */
   readonly encodings: ReadonlyArray<Encoding>
+  /** What a service accepts in requests. */
+  readonly requests: ReadonlyArray<Encoding>
   /** Messages below this many bytes are sent as they are. */
   readonly minBytes: number
 }

@@ -36,6 +36,8 @@ export class RpcError extends Data.TaggedError("RpcError")<{
   readonly cause?: unknown
 }> {
   constructor(fields: RpcErrorFields) {
-    super({ details: [], metadata: Metadata.empty, header: Metadata.empty, ...fields })
+    // Half a character has no UTF-8: protocols that don't refuse it send a mark in its place, and so all do.
+    const message = fields.message.toWellFormed()
+    super({ details: [], metadata: Metadata.empty, header: Metadata.empty, ...fields, message })
   }
 }

@@ -10,9 +10,11 @@ import * as Metadata from "../../core/rpc/metadata.ts"
 import * as Monotonic from "../../core/rpc/monotonic.ts"
 import { serving as inContext, internalError, logUnsendable, respond } from "../../core/rpc/service.ts"
 import type { Exchange, RequestHandler } from "../exchange.ts"
+import { noMemory } from "../grpc/incoming.ts"
 import type { Serving } from "../grpc/server.ts"
 import type { Begun } from "../grpc/turn.ts"
 import { type Field, sizeOfAll } from "../http2/hpack.ts"
+import type { MemoryBudget } from "../http2/memory.ts"
 import { maxTimerMillis } from "../timer.ts"
 import type { Opening } from "./opening.ts"
 
@@ -59,6 +61,8 @@ export abstract class ConnectCall implements RequestHandler, Begun {
   protected abstract read(bytes: Uint8Array, start: number, end: number): void
   protected abstract ended(): void
   abstract drained(): void
+  /** True once a part of the body may have been sent that isn't all of it. */
+  protected abstract get responding(): boolean
   /** Sends the rest of the response, or says in it why there is none. */
   protected abstract succeed(): void
   protected abstract fail(error: RpcError): void
@@ -86,6 +90,12 @@ export abstract class ConnectCall implements RequestHandler, Begun {
   reset(): void {
     this.close()
     this.fiber?.interruptUnsafe()
+  }
+
+  exhausted({ name, limit }: MemoryBudget): void {
+    if (!this.responding) return this.broken(noMemory(name, limit))
+    // Some of the body may have been dropped, and whatever followed would be taken for that: the exchange is reset.
+    this.reset()
   }
 
   stop(): void {
@@ -142,6 +152,15 @@ export abstract class ConnectCall implements RequestHandler, Begun {
   }
 
   // ---- The response
+
+  /** Ends the response. What of it waits is dropped at the deadline: nobody wants it then. */
+  protected sendEnd(): void {
+    const { exchange, info, serving } = this
+    exchange.sendEnd()
+    if (info.deadline === undefined || exchange.closed) return
+    const left = info.deadline - Monotonic.nowUnsafe(serving.clock)
+    exchange.sendBy?.(performance.now() + Math.max(0, left))
+  }
 
   protected fits(fields: ReadonlyArray<Field>): boolean {
     return sizeOfAll(fields) <= this.exchange.maxHeaderListSize

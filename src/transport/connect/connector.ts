@@ -11,14 +11,17 @@ import type { Connectivity } from "../../core/rpc/connectivity.ts"
 import * as Deadline from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import type * as Metadata from "../../core/rpc/metadata.ts"
+import { mapReady } from "../../core/rpc/ready.ts"
 import { detailTypes } from "../details.ts"
-import { type DescMethod, descriptorOf } from "../method.ts"
+import { descriptorOf } from "../method.ts"
+import { checkMessage } from "../protobuf/check.ts"
+import { unsendable } from "../protobuf/unsendable.ts"
 import { fromConnectError } from "./error.ts"
 import { fromHeaders, toHeaders } from "./headers.ts"
 
 // Connect-ES has all metadata of a call that failed in one: which of it came first is known only where a response began.
-const toRpcError = (reason: unknown, desc: DescMethod, header: Metadata.Metadata = []): RpcError => {
-  const { code, message, details, metadata, cause } = fromConnectError(reason, detailTypes(desc.parent.file))
+const toRpcError = (reason: unknown, types: Registry, header: Metadata.Metadata = []): RpcError => {
+  const { code, message, details, metadata, cause } = fromConnectError(reason, types)
   return new RpcError({ code, message, details, metadata: without(metadata, header), header, cause })
 }
 
@@ -51,30 +54,37 @@ export interface TransportOf {
 /** The transport for a call; for the same, the same one each time. */
 export type Transports = (of: TransportOf) => Transport
 
-const transportOf = ({ method, waitForReady }: CallInfo, compression: Compression | undefined): TransportOf => ({
-  compression,
-  types: detailTypes(descriptorOf(method).parent.file),
-  waitForReady,
-})
+/** A request, or the error of one that Connect-ES would send as something else. */
+const checked = (desc: DescMessage, request: unknown): Effect.Effect<unknown, RpcError> => {
+  try {
+    checkMessage(desc, request)
+    return Effect.succeed(request)
+  } catch (cause) {
+    return Effect.fail(unsendable(desc, cause))
+  }
+}
 
-/** A connector over Connect-ES. */
-export const connector = (transport: Transports, connectivity: Connectivity): Connector => ({
+/** A connector over Connect-ES. `more` are types beside those that a service's file names. */
+export const connector = (transport: Transports, connectivity: Connectivity, more?: Registry): Connector => ({
   connectivity,
   unary: (call, request, { compression }) => {
+    const { waitForReady } = call
     const desc = descriptorOf(call.method)
-    return timeoutOf(call).pipe(
+    const types = detailTypes(desc.parent.file, more)
+    return checked(desc.input, request).pipe(
+      Effect.andThen(timeoutOf(call)),
       Effect.flatMap((timeout) =>
         Effect.tryPromise({
           // The channel calls `unary` for unary methods only, with a message that `Client.make` made.
           try: (signal) =>
-            transport(transportOf(call, compression)).unary(
+            transport({ compression, types, waitForReady }).unary(
               desc as DescMethodUnary,
               signal,
               timeout,
               toHeaders(call.metadata),
               request as MessageInitShape<DescMessage>,
             ),
-          catch: (reason) => toRpcError(reason, desc),
+          catch: (reason) => toRpcError(reason, types),
         }),
       ),
       Effect.map((response) => {
@@ -87,12 +97,15 @@ export const connector = (transport: Transports, connectivity: Connectivity): Co
   },
 
   stream: (call, requests, { compression }) => {
+    const { waitForReady } = call
     const desc = descriptorOf(call.method)
+    const types = detailTypes(desc.parent.file, more)
     // Connect-ES would hide why our own requests failed: that is what the caller has to hear.
     let failed: RpcError | undefined
     let head: Metadata.Metadata | undefined
-    const toError = (reason: unknown) => failed ?? toRpcError(reason, desc, head)
-    const watched = Stream.tapError(requests, (error) =>
+    const toError = (reason: unknown) => failed ?? toRpcError(reason, types, head)
+    const all = mapReady((request) => checked(desc.input, request))(requests)
+    const watched = Stream.tapError(all, (error) =>
       Effect.sync(() => {
         failed = error
       }),
@@ -110,7 +123,7 @@ export const connector = (transport: Transports, connectivity: Connectivity): Co
         const signal = yield* Effect.abortSignal
         const response = yield* Effect.tryPromise({
           try: () =>
-            transport(transportOf(call, compression)).stream(
+            transport({ compression, types, waitForReady }).stream(
               desc as DescMethodStreaming,
               signal,
               timeout,

@@ -5,6 +5,7 @@
  */
 import type { Registry } from "@bufbuild/protobuf"
 import { type Codec, codecOf } from "../grpc/codec.ts"
+import type { MessageLimits } from "../limits.ts"
 
 export type Protocol = "unary" | "stream" | "grpc-web"
 
@@ -37,8 +38,8 @@ export const contentTypeNamed = (mediaType: string): ContentType | undefined => 
 export const unaryType = (format: Format): string => `application/${format}`
 
 /** The codec of a format: the one of gRPC. */
-export const codecIn = (format: Format, types: Registry): Codec => {
-  const codec = codecOf(`application/grpc+${format}`, types)
+export const codecIn = (format: Format, types: Registry, limits: MessageLimits): Codec => {
+  const codec = codecOf(`application/grpc+${format}`, types, limits)
   if (codec === undefined) throw new Error(`gRPC has no codec for ${format}`)
   return codec
 }

@@ -28,7 +28,9 @@ export const explaining = (codec: Codec): Codec => ({
 })
 
 const blamed = (error: RpcError): RpcError =>
-  error.code === "internal" ? new RpcError({ ...error, code: "invalid_argument" }) : error
+  error.code === "internal"
+    ? new RpcError({ code: "invalid_argument", message: error.message, cause: error.cause })
+    : error
 
 /** The encoding, by whose errors it is the client's fault that bytes are not in it. */
 export const blaming = (encoding: Encoding): Encoding => ({

@@ -11,6 +11,7 @@ import type { OutgoingOptions } from "../grpc/outgoing.ts"
 import type { Route, Serving } from "../grpc/server.ts"
 import type { RequestHead } from "../http2/head.ts"
 import type { Field } from "../http2/hpack.ts"
+import { defaultMaxReceiveBytes } from "../limits.ts"
 import { type ContentType, codecIn, type Protocol } from "./contentType.ts"
 import { blaming, explaining } from "./fault.ts"
 import type { Query } from "./get.ts"
@@ -64,21 +65,22 @@ const reading = (protocol: Protocol, codec: Codec, { received }: CallHead) =>
     : { codec: explaining(codec), encoding: received === undefined ? undefined : blaming(received) }
 
 export const opened = (
-  { maxReceiveBytes, maxSendBytes }: Serving,
+  { limits }: Serving,
   route: Route,
   { name: contentType, protocol, format }: ContentType,
   request: RequestHead,
   query?: Query,
 ): Opening => {
-  const { handler, desc, encodings, minBytes, types, heads } = route
+  const { handler, desc, encodings, accepted, minBytes, types, heads } = route
+  const { maxReceiveBytes = defaultMaxReceiveBytes, maxSendBytes = 0xffff_ffff } = limits
   const names = namesOf[protocol]
   // A GET says in its query what its message is compressed with.
   const fields =
     query?.compression === undefined
       ? request.fields
       : [...request.fields, { name: names.encoding, value: query.compression }]
-  const head = readHead(fields, encodings, names)
-  const codec = codecIn(format, types)
+  const head = readHead(fields, encodings, accepted, names)
+  const codec = codecIn(format, types, limits)
   const whole = protocol === "unary" ? tooLong(request, maxReceiveBytes) : undefined
   return {
     route,
@@ -95,8 +97,8 @@ export const opened = (
     },
     answers: { desc: desc.output, codec, encoding: head.sent, minBytes, maxBytes: maxSendBytes, what: "answer" },
     // Whether a unary response is compressed is not known before it is there.
-    response: responseHead(heads, contentType, protocol === "unary" ? undefined : head.sent, encodings, names),
-    accepted: acceptEncoding(encodings, names),
+    response: responseHead(heads, contentType, protocol === "unary" ? undefined : head.sent, accepted, names),
+    accepted: acceptEncoding(accepted, names),
     query,
   }
 }

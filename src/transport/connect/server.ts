@@ -49,7 +49,7 @@ export class ConnectServer {
         const handler = service.handlers.get(desc.name) ?? missing(desc)
         const at = path(handler.method)
         if (routes.has(at)) throw new Error(`${desc.parent.typeName} is served twice: give each service once`)
-        routes.set(at, routeOf(service, handler))
+        routes.set(at, routeOf(service, handler, limits.types))
       }
     }
     this.routes = routes

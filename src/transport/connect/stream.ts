@@ -76,24 +76,28 @@ export class StreamCall extends ConnectCall implements Source, Sink {
 
   // ---- The body of the request, and of the response
 
-  taken(length: number): void {
-    this.exchange.consumed(length)
+  taken(length: number, released: number): void {
+    this.exchange.consumed(length, released)
   }
 
   send(bytes: Uint8Array): boolean {
     // Of a call that is over the program is being interrupted: it may wait for that.
     if (this.over) return false
     this.sendHead()
-    return !this.over && this.exchange.sendData(bytes)
+    return !this.over && this.exchange.sendData(bytes) && !this.over
   }
 
   // ---- The response
+
+  protected get responding(): boolean {
+    return this.headSent
+  }
 
   protected succeed(): void {
     this.sendHead()
     if (this.over) return
     if (this.answer !== undefined) this.exchange.sendData(this.answer)
-    this.sendLast(undefined)
+    if (!this.over) this.sendLast(undefined)
   }
 
   protected fail(error: RpcError): void {
@@ -114,7 +118,7 @@ export class StreamCall extends ConnectCall implements Source, Sink {
         ? this.lastEnvelope(undefined, trailer, types)
         : this.encoded(error, (sent) => this.lastEnvelope(sent, trailer, types))
     this.exchange.sendData(last)
-    this.exchange.sendEnd()
+    this.sendEnd()
   }
 
   private sendHead(): void {

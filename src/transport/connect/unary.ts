@@ -38,14 +38,14 @@ export class UnaryCall extends ConnectCall {
   }
 
   protected read(bytes: Uint8Array, start: number, end: number): void {
-    const { maxBytes } = this.opening.requests
     // A GET has all in its query.
-    if (this.opening.query === undefined) {
-      const length = this.body.length + end - start
-      if (length > maxBytes) throw overLimit(length, maxBytes)
-      this.body.add(bytes.subarray(start, end))
-    }
-    this.exchange.consumed(end - start)
+    if (this.opening.query !== undefined) return this.exchange.consumed(end - start)
+    const { maxBytes } = this.opening.requests
+    const length = this.body.length + end - start
+    if (length > maxBytes) throw overLimit(length, maxBytes)
+    this.body.add(bytes.subarray(start, end))
+    // Held until the call ends.
+    this.exchange.consumed(end - start, 0)
   }
 
   protected ended(): void {
@@ -53,6 +53,10 @@ export class UnaryCall extends ConnectCall {
   }
 
   drained(): void {}
+
+  protected get responding(): boolean {
+    return false
+  }
 
   /** Runs the program on a request of these bytes. */
   private give(bytes: Uint8Array): void {
@@ -129,7 +133,7 @@ export class UnaryCall extends ConnectCall {
     exchange.sendHeaders(all, body.length === 0)
     if (body.length === 0) return
     exchange.sendData(body)
-    exchange.sendEnd()
+    this.sendEnd()
   }
 }
 

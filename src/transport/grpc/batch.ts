@@ -15,6 +15,9 @@ import {
   type FileDescriptorProto,
   FileDescriptorProtoSchema,
 } from "@bufbuild/protobuf/wkt"
+import { checkMessage } from "../protobuf/check.ts"
+import { type ScanLimits, scan } from "../protobuf/scan.ts"
+import { shapeOf } from "../protobuf/shape.ts"
 import { envelopeLength, readLength, writeEnvelope } from "./envelope.ts"
 
 const typeName = "basel.Batch"
@@ -66,16 +69,20 @@ const batchOf = (message: DescMessage): DescMessage | undefined => {
 const messagesOf = (batch: object): ReadonlyArray<unknown> => Reflect.get(batch, received.name)
 
 /**
- * The messages of whole envelopes, none compressed; throws if one of them is malformed. `undefined` for a type that has
- * no batch.
+ * The messages of whole envelopes, none compressed; throws if one of them is malformed, over a limit, or has to be cut before
+ * it can be decoded. `undefined` for a type that has no batch.
  */
-export const decodeBatch = (message: DescMessage, envelopes: Uint8Array): ReadonlyArray<unknown> | undefined => {
+export const decodeBatch = (
+  message: DescMessage,
+  envelopes: Uint8Array,
+  limits: ScanLimits,
+): ReadonlyArray<unknown> | undefined => {
   const batch = batchOf(message)
   if (batch === undefined) return undefined
+  const shape = shapeOf(message)
   // Not `slice`, which is no copy of a Buffer.
   const bytes = new Uint8Array(envelopes)
-  let count = 0
-  for (let at = 0; at < bytes.length; count++) {
+  for (let at = 0; at < bytes.length; ) {
     const length = readLength(bytes, at)
     if (length > maxReceivedLength) throw new RangeError(`a message of ${length} bytes is too long for a batch`)
     bytes[at] = receivedTag
@@ -83,13 +90,11 @@ export const decodeBatch = (message: DescMessage, envelopes: Uint8Array): Readon
     bytes[at + 2] = 0x80 | (length >>> 7)
     bytes[at + 3] = 0x80 | (length >>> 14)
     bytes[at + 4] = length >>> 21
-    at += envelopeLength + length
+    const start = at + envelopeLength
+    at = start + length
+    if (scan(shape, bytes, start, at, limits) > 0) throw new RangeError("a message has fields to be cut out")
   }
-  const messages = messagesOf(fromBinary(batch, bytes))
-  // A malformed message may reach over its end into the next. Who crafts one so that the count is right all the same
-  // gets what it could have sent as well-formed messages.
-  if (messages.length !== count) throw new RangeError("a message reaches over its end")
-  return messages
+  return messagesOf(fromBinary(batch, bytes))
 }
 
 /**
@@ -103,6 +108,7 @@ export const encodeBatch = (
 ): Uint8Array | undefined => {
   const batch = batchOf(message)
   if (batch === undefined) return undefined
+  for (const one of messages) checkMessage(message, one)
   const shape = { $typeName: typeName, [received.name]: [], [sent.name]: messages }
   const bytes = toBinary(batch, shape)
   let start = -1

@@ -133,7 +133,7 @@ class GrpcClient implements Connector {
 
   unary(info: CallInfo, request: unknown, { compression }: { readonly compression: Compression | undefined }) {
     const plan = this.plan(info.method, compression)
-    return Effect.flatMapEager(encode(plan, request), (bytes) =>
+    return Effect.flatMapEager(plan.encoder.encode(request), (bytes) =>
       Effect.callback<unknown, RpcError>((resume) => {
         let answers: Incoming | undefined
         const call = new ClientCall(this.calling, plan, info, {
@@ -163,7 +163,7 @@ class GrpcClient implements Connector {
         const making = new Making(this.calling, plan, info)
         yield* Effect.addFinalizer(() => Effect.sync(() => making.call.cancel()))
         if (info.method.kind === "server_streaming") {
-          making.call.beginWith(yield* Effect.flatMap(only(requests, info.method), (one) => encode(plan, one)))
+          making.call.beginWith(yield* Effect.flatMap(only(requests, info.method), (one) => plan.encoder.encode(one)))
         } else {
           making.call.begin()
           yield* Effect.forkScoped(making.send(requests))
@@ -202,15 +202,12 @@ class GrpcClient implements Connector {
   }
 }
 
-const planOf = (
-  method: Method,
-  compression: Compression | undefined,
-  { codec: format, maxReceiveBytes = defaultMaxReceiveBytes, maxSendBytes = 0xffff_ffff }: ClientOptions,
-): Plan => {
+const planOf = (method: Method, compression: Compression | undefined, options: ClientOptions): Plan => {
+  const { codec: format, maxReceiveBytes = defaultMaxReceiveBytes, maxSendBytes = 0xffff_ffff } = options
   const contentType = `application/grpc+${format}`
   const desc = descriptorOf(method)
-  const types = detailTypes(desc.parent.file)
-  const codec = codecOf(contentType, types)
+  const types = detailTypes(desc.parent.file, options.types)
+  const codec = codecOf(contentType, types, options)
   if (codec === undefined) throw new Error(`there is no codec for ${contentType}`)
   const encodings = compression?.encodings ?? []
   const outgoing: OutgoingOptions = {
@@ -264,31 +261,21 @@ const userAgentOf = (metadata: Metadata.Metadata): string => {
   return application === undefined ? userAgent : `${application} ${userAgent}`
 }
 
-const encode = (plan: Plan, request: unknown): Effect.Effect<Uint8Array, RpcError> => {
-  try {
-    return plan.encoder.encode(request)
-  } catch (cause) {
-    return Effect.fail(unsendable(plan, cause))
-  }
-}
-
-/** The error of a call whose request has a value that its type has no room for. */
-const unsendable = ({ outgoing }: Plan, cause: unknown): RpcError => {
+/** The error of a call whose stream of requests has a defect. */
+const diedIn = (cause: unknown): RpcError => {
   const why = cause instanceof Error ? cause.message : String(cause)
-  return new RpcError({ code: "internal", message: `the request is no ${outgoing.desc.typeName}: ${why}`, cause })
+  return new RpcError({ code: "internal", message: `the stream of requests died: ${why}`, cause })
 }
 
 /** A call with streams, while it is made. */
 class Making {
   readonly call: ClientCall
-  private readonly plan: Plan
   private readonly outgoing: Outgoing
   private incoming: Incoming | undefined
   private failed: RpcError | undefined
   private resume: ((answers: Effect.Effect<Incoming, RpcError>) => void) | undefined
 
   constructor(calling: Calling, plan: Plan, info: CallInfo) {
-    this.plan = plan
     this.call = new ClientCall(calling, plan, info, this)
     this.outgoing = new Outgoing(plan.outgoing, this.call)
   }
@@ -299,7 +286,7 @@ class Making {
       Effect.matchCause({
         onFailure: (cause) => {
           const error = Cause.findErrorOption(cause)
-          this.call.fail(Option.getOrElse(error, () => unsendable(this.plan, Cause.squash(cause))))
+          this.call.fail(Option.getOrElse(error, () => diedIn(Cause.squash(cause))))
         },
         onSuccess: () => this.call.sendEnd(),
       }),

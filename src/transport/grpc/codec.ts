@@ -3,20 +3,18 @@
  *
  * Source: grpc/doc/PROTOCOL-HTTP2.md, "Content-Type".
  */
-import {
-  type DescMessage,
-  fromBinary,
-  fromJsonString,
-  type MessageShape,
-  type Registry,
-  toBinary,
-  toJsonString,
-} from "@bufbuild/protobuf"
+import { type DescMessage, type MessageShape, type Registry, toBinary } from "@bufbuild/protobuf"
+import type { MessageLimits } from "../limits.ts"
+import { checkMessage } from "../protobuf/check.ts"
+import { readJson, writeJson } from "../protobuf/json.ts"
+import { readBinary, scanLimits } from "../protobuf/read.ts"
+import type { ScanLimits } from "../protobuf/scan.ts"
 import { decodeBatch, encodeBatch } from "./batch.ts"
 
 export interface Codec {
+  /** Throws for what isn't the message. */
   readonly encode: (desc: DescMessage, message: unknown) => Uint8Array
-  /** Throws for bytes that are not the message. */
+  /** Throws for bytes that are not the message, and an `RpcError` for what is over a limit. */
   readonly decode: (desc: DescMessage, bytes: Uint8Array) => unknown
   /** Where many messages at once are faster than one by one. */
   readonly batch?: Batch
@@ -31,19 +29,35 @@ export interface Batch {
 }
 
 // Messages are unknown in the core; who made them did so by the same descriptor.
-const shaped = (message: unknown) => message as MessageShape<DescMessage>
-
-const proto: Codec = {
-  encode: (desc, message) => toBinary(desc, shaped(message)),
-  decode: (desc, bytes) => fromBinary(desc, bytes),
-  batch: { decode: decodeBatch, encode: encodeBatch },
+const checked = (desc: DescMessage, message: unknown) => {
+  checkMessage(desc, message)
+  return message as MessageShape<DescMessage>
 }
 
-const utf8 = { encoder: new TextEncoder(), decoder: new TextDecoder("utf-8", { fatal: true }) }
+const makeProto = (limits: ScanLimits): Codec => ({
+  encode: (desc, message) => toBinary(desc, checked(desc, message)),
+  decode: (desc, bytes) => readBinary(desc, bytes, limits),
+  batch: {
+    decode: (desc, envelopes) => decodeBatch(desc, envelopes, limits),
+    encode: encodeBatch,
+  },
+})
 
-const json = (registry: Registry): Codec => ({
-  encode: (desc, message) => utf8.encoder.encode(toJsonString(desc, shaped(message), { registry })),
-  decode: (desc, bytes) => fromJsonString(desc, utf8.decoder.decode(bytes), { registry, ignoreUnknownFields: true }),
+// Calls share their limits with all others of their server or channel, and so their codec.
+const protos = new WeakMap<MessageLimits, Codec>()
+
+const proto = (limits: MessageLimits): Codec => {
+  let codec = protos.get(limits)
+  if (codec === undefined) {
+    codec = makeProto(scanLimits(limits))
+    protos.set(limits, codec)
+  }
+  return codec
+}
+
+const json = (registry: Registry, { maxWeight }: ScanLimits): Codec => ({
+  encode: (desc, message) => writeJson(desc, checked(desc, message), registry),
+  decode: (desc, bytes) => readJson(desc, bytes, maxWeight, registry),
 })
 
 /** A content type without its parameters, of which gRPC has none, and as it is compared. */
@@ -53,14 +67,19 @@ export const mediaType = (contentType: string): string => (contentType.split(";"
 export const isGrpc = (contentType: string): boolean =>
   contentType.startsWith("application/grpc") && !contentType.startsWith("application/grpc-web")
 
-/** The codec for a content type; `undefined` if it isn't gRPC's, or has a suffix that nobody knows. */
-export const codecOf = (contentType: string, registry: Registry): Codec | undefined => {
+const byDefault: MessageLimits = {}
+
+/**
+ * The codec for a content type; `undefined` if it isn't gRPC's, or has a suffix that nobody knows. `registry` has the types
+ * that messages carry in JSON without saying so.
+ */
+export const codecOf = (contentType: string, registry: Registry, limits = byDefault): Codec | undefined => {
   switch (contentType) {
     case "application/grpc":
     case "application/grpc+proto":
-      return proto
+      return proto(limits)
     case "application/grpc+json":
-      return json(registry)
+      return json(registry, scanLimits(limits))
     default:
       return undefined
   }

@@ -55,9 +55,11 @@ const namesIn = (list: string): ReadonlyArray<string> =>
     .filter((name) => !refused.test(name))
     .map((name) => (name.split(";", 1)[0] ?? "").trim())
 
+/** `requests` are the encodings that requests may be in, `encodings` those that responses may be in. */
 export const readHead = (
   fields: ReadonlyArray<Field>,
   encodings: ReadonlyArray<Encoding>,
+  requests = encodings,
   names: HeadNames = grpcNames,
 ): CallHead => {
   let timeout: number | undefined
@@ -73,16 +75,17 @@ export const readHead = (
     } else if (name === names.encoding) encoding = value === "identity" ? undefined : value
     else if (name === names.acceptEncoding) accepted = value
   }
-  const received = encoding === undefined ? undefined : encodings.find(({ name }) => name === encoding)
+  const received = encoding === undefined ? undefined : requests.find(({ name }) => name === encoding)
   if (encoding !== undefined && received === undefined) {
     error = new RpcError({
       code: "unimplemented",
-      message: `unknown compression: the server takes ${["identity", ...encodings.map(({ name }) => name)].join(", ")}`,
+      message: `unknown compression: the server takes ${["identity", ...requests.map(({ name }) => name)].join(", ")}`,
     })
   }
   // Who compresses and doesn't say what it takes, takes what it sends.
   const acceptable = accepted === undefined ? [] : namesIn(accepted)
-  const sent = accepted === undefined ? received : encodings.find(({ name }) => acceptable.includes(name))
+  const usual = encodings.find(({ name }) => name === received?.name)
+  const sent = accepted === undefined ? usual : encodings.find(({ name }) => acceptable.includes(name))
   return { timeout, received, sent, error }
 }
 

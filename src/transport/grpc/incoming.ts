@@ -7,6 +7,8 @@ import { Cause, Effect, type Pull, Stream } from "effect"
 import type { Encoding } from "../../core/rpc/compression.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import { mapReady } from "../../core/rpc/ready.ts"
+import { longestTurn, othersTurn } from "../othersTurn.ts"
+import { Backlog } from "./backlog.ts"
 import type { Codec } from "./codec.ts"
 import { EnvelopeReader, envelopeLength, type MessageSink, readLength } from "./envelope.ts"
 
@@ -43,9 +45,25 @@ type Next = Pull.Pull<Messages, RpcError>
 
 const isFilled = (messages: ReadonlyArray<unknown>): messages is Messages => messages.length > 0
 
+// So many messages are decoded at once at most, and of so many bytes together, if it is more than one.
+const mostAtOnce = 256
+const largestBatch = 64 * 1024
+
+/** Where those messages of bytes[start, end) end that are decoded at once. */
+const batchEnd = (bytes: Uint8Array, start: number, end: number): number => {
+  let at = start
+  for (let count = 0; count < mostAtOnce && at < end; count++) {
+    const next = at + envelopeLength + readLength(bytes, at)
+    if (next - start > largestBatch && at > start) break
+    at = next
+  }
+  return at
+}
+
 /**
  * A queue without a bound of its own: the flow-control windows bound it, since bytes count as taken only when what came of them
- * was pulled. All that arrived since the last pull is one array.
+ * was pulled. Messages of a stream wait as bytes, for they take many times as much room once they are decoded, and are decoded
+ * some at a time as they are pulled, so that others have their turn.
  */
 export class Incoming implements MessageSink {
   private readonly options: IncomingOptions
@@ -54,9 +72,14 @@ export class Incoming implements MessageSink {
   private untaken = 0
   // Bytes that were taken in and are held.
   private held = 0
+  // What has been decoded already: a message that comes alone, or those that somebody waited for, and their bytes.
   private arrived: Array<unknown> = []
+  private arrivedBytes = 0
+  private readonly backlog = new Backlog()
   private ended: Next | undefined
   private resume: ((next: Next) => void) | undefined
+  // Since when messages have been pulled without a wait for one.
+  private turn = 0
 
   constructor(options: IncomingOptions, source: Source) {
     this.options = options
@@ -69,10 +92,16 @@ export class Incoming implements MessageSink {
   /** Reads a piece of the body. Throws an `RpcError` for what is no message of the method. */
   read(bytes: Uint8Array, start: number, end: number): void {
     this.untaken += end - start
+    if (this.ended !== undefined) return this.take(this.untaken)
     this.reader.read(bytes, start, end)
     if (this.options.streaming) this.flush()
     // A message that isn't whole yet must not wait for a window that only its rest would open.
-    if (!this.options.streaming || this.arrived.length === 0) this.take()
+    if (!this.options.streaming || !this.waiting) this.take(this.untaken)
+  }
+
+  /** True while there are whole messages that nobody has pulled. */
+  private get waiting(): boolean {
+    return this.arrived.length > 0 || this.backlog.length > 0
   }
 
   /** Says that the body has ended. Throws an `RpcError` if it may not end here. */
@@ -97,14 +126,17 @@ export class Incoming implements MessageSink {
     this.flush()
   }
 
-  messages(bytes: Uint8Array, start: number, end: number, count: number): void {
+  messages(bytes: Uint8Array, start: number, end: number): void {
     const { encoding, streaming } = this.options
-    if (streaming && encoding === undefined && count > 1) {
-      const all = this.decodeBatch(bytes.subarray(start, end))
-      if (all !== undefined) {
-        for (const message of all) this.arrived.push(message)
-        return
+    if (streaming) {
+      let at = start
+      if (encoding === undefined && this.resume !== undefined && !this.waiting) {
+        at = batchEnd(bytes, start, end)
+        this.arrived = this.decodeAll(bytes.subarray(start, at))
+        this.arrivedBytes = at - start
       }
+      if (at < end) this.backlog.add(bytes, at, end)
+      return
     }
     for (let at = start; at < end; ) {
       const from = at
@@ -118,11 +150,12 @@ export class Incoming implements MessageSink {
     if (this.options.encoding === undefined) {
       throw new RpcError({ code: "internal", message: "protocol error: a message is compressed, with nothing named" })
     }
-    this.push(bytes.slice(start - envelopeLength, end))
+    if (this.options.streaming) this.backlog.add(bytes, start - envelopeLength, end)
+    else this.push(bytes.slice(start - envelopeLength, end))
   }
 
   private push(message: unknown): void {
-    if (!this.options.streaming && this.arrived.length > 0) {
+    if (this.arrived.length > 0) {
       throw new RpcError({
         code: "unimplemented",
         message: `received extra message: the method has one ${this.options.what}`,
@@ -136,7 +169,7 @@ export class Incoming implements MessageSink {
     try {
       return codec.decode(desc, bytes)
     } catch (cause) {
-      // A protocol whose codec knows better than gRPC what to say of it.
+      // What is over a limit says so itself.
       if (cause instanceof RpcError) throw cause
       throw new RpcError({ code: "internal", message: `the ${what} is no ${desc.typeName}`, cause })
     }
@@ -155,6 +188,33 @@ export class Incoming implements MessageSink {
     return Effect.flatMap(envelope[0] === 0 ? Effect.succeed(bytes) : encoding.decompress(bytes, maxBytes), (plain) =>
       Effect.try({ try: () => this.decode(plain), catch: (error) => error as RpcError }),
     )
+  }
+
+  /** The messages of whole envelopes up to one that is at fault, which ends the stream behind them. */
+  private decodeAll(envelopes: Uint8Array): Array<unknown> {
+    const first = envelopeLength + readLength(envelopes, 0)
+    const all = first < envelopes.length ? this.decodeBatch(envelopes) : undefined
+    if (all !== undefined) return [...all]
+    const messages: Array<unknown> = []
+    for (let at = 0; at < envelopes.length; ) {
+      const from = at + envelopeLength
+      at = from + readLength(envelopes, at)
+      try {
+        messages.push(this.decode(envelopes.subarray(from, at)))
+      } catch (error) {
+        this.broken(error)
+        break
+      }
+    }
+    return messages
+  }
+
+  /** Ends the stream with what is wrong with it: nothing of it is read any more. */
+  private broken(error: unknown): void {
+    if (!(error instanceof RpcError)) throw error
+    this.ended = Effect.fail(error)
+    this.backlog.clear()
+    this.take(this.untaken)
   }
 
   /** The messages of whole envelopes; `undefined` where only one by one can tell those at fault from the others. */
@@ -176,21 +236,20 @@ export class Incoming implements MessageSink {
 
   /** The messages of a method that has a stream here. */
   get stream(): Stream.Stream<unknown, RpcError> {
-    const arrived = Stream.fromPull(
-      Effect.succeed(
-        Effect.suspend(
-          () =>
-            this.next() ??
-            Effect.callback<Messages, RpcError | Cause.Done>((resume) => {
-              this.resume = resume
-              return Effect.sync(() => {
-                this.resume = undefined
-              })
-            }),
-        ),
-      ),
-    )
+    const arrived = Stream.fromPull(Effect.succeed(this.pull))
     return this.options.encoding === undefined ? arrived : mapReady(this.open)(arrived)
+  }
+
+  private readonly pull: Next = Effect.suspend(() => this.next() ?? this.wait)
+
+  private get wait(): Next {
+    this.turn = 0
+    return Effect.callback<Messages, RpcError | Cause.Done>((resume) => {
+      this.resume = resume
+      return Effect.sync(() => {
+        this.resume = undefined
+      })
+    })
   }
 
   /** Hands what has arrived to who waits for it. */
@@ -204,20 +263,47 @@ export class Incoming implements MessageSink {
   }
 
   private next(): Next | undefined {
+    if (this.backlog.length > 0 && this.turnIsOver()) return Effect.flatMap(othersTurn, () => this.pull)
+    if (this.arrived.length === 0 && this.backlog.length > 0) this.fetch()
     const { arrived } = this
     if (!isFilled(arrived)) return this.ended
     this.arrived = []
-    this.take()
+    // With the last whole message the beginning of the next is taken, whose rest has to come.
+    this.take(this.backlog.length > 0 ? this.arrivedBytes : this.untaken)
     return Effect.succeed(arrived)
   }
 
-  private take(): void {
-    const { untaken, held } = this
-    // The one message of a method is there until its call ends.
-    const kept = this.options.streaming ? this.reader.gathered : held + untaken
-    if (untaken === 0 && kept === held) return
-    this.untaken = 0
+  private turnIsOver(): boolean {
+    const now = performance.now()
+    if (this.turn === 0) this.turn = now
+    if (now - this.turn < longestTurn) return false
+    this.turn = now
+    return true
+  }
+
+  /** Takes some messages out of the backlog: decoded, or in their envelopes where they may be compressed. */
+  private fetch(): void {
+    const { waiting } = this.backlog
+    const bytes = this.backlog.take(batchEnd(waiting, 0, waiting.length))
+    this.arrivedBytes = bytes.length
+    if (this.options.encoding === undefined) {
+      this.arrived = this.decodeAll(bytes)
+      return
+    }
+    for (let at = 0; at < bytes.length; ) {
+      const from = at
+      at += envelopeLength + readLength(bytes, at)
+      this.arrived.push(bytes.subarray(from, at))
+    }
+  }
+
+  private take(length: number): void {
+    const { held } = this
+    this.untaken -= length
+    // The one message of a method is there until its call ends; of a stream, what isn't whole yet.
+    const kept = this.options.streaming ? Math.max(0, this.reader.gathered - this.untaken) : held + length
+    if (length === 0 && kept === held) return
     this.held = kept
-    this.source.taken(untaken, held + untaken - kept)
+    this.source.taken(length, held + length - kept)
   }
 }

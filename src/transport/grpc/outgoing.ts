@@ -7,6 +7,8 @@ import { Effect, Exit } from "effect"
 import type { Encoding } from "../../core/rpc/compression.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import { exitOf } from "../../core/rpc/ready.ts"
+import { longestTurn, othersTurn } from "../othersTurn.ts"
+import { unsendable } from "../protobuf/unsendable.ts"
 import type { Codec } from "./codec.ts"
 import { envelopeLength, writeEnvelope } from "./envelope.ts"
 
@@ -28,8 +30,6 @@ export interface Sink {
   readonly send: (bytes: Uint8Array) => boolean
 }
 
-// Milliseconds that a stream may go on before it is the others' turn.
-const longestTurn = 4
 // Bytes that messages encoded at once should have, and how many there may be.
 const largestBatch = 32_768
 const mostAtOnce = 128
@@ -51,10 +51,16 @@ export class Outgoing {
     this.sink = sink
   }
 
-  /** A message in its envelope. What can't be encoded throws: a defect of the program. */
+  /** A message in its envelope. A response that can't be encoded throws: a defect of the program. */
   encode(message: unknown): Effect.Effect<Uint8Array, RpcError> {
     const { desc, codec, encoding, minBytes, maxBytes, what } = this.options
-    const plain = codec.encode(desc, message)
+    let plain: Uint8Array
+    try {
+      plain = codec.encode(desc, message)
+    } catch (cause) {
+      if (what === "answer") throw cause
+      return Effect.fail(unsendable(desc, cause))
+    }
     const { length } = plain
     if (length > maxBytes) {
       const text = `${what === "answer" ? "an answer" : "a request"} of ${length} bytes is over the limit of ${maxBytes}`
@@ -126,24 +132,6 @@ export class Outgoing {
     }
   }
 }
-
-// Between two immediates Deno looks after a socket or two, where the others look after all: another call beside a stream at
-// full speed took 900 ms there with one of them, and takes 30 with so many, at 5 µs each.
-const immediates = "Deno" in globalThis ? 32 : 1
-
-const othersTurn: Effect.Effect<void> = Effect.callback<void>((resume) => {
-  let left = immediates
-  let immediate: NodeJS.Immediate
-  const wait = () => {
-    immediate = setImmediate(() => {
-      left -= 1
-      if (left === 0) resume(Effect.void)
-      else wait()
-    })
-  }
-  wait()
-  return Effect.sync(() => clearImmediate(immediate))
-})
 
 /** The bytes that are ready already, or the effect that gives them. */
 const encodedOf = (one: Effect.Effect<Uint8Array, RpcError>): Uint8Array | Effect.Effect<Uint8Array, RpcError> => {

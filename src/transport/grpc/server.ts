@@ -33,20 +33,15 @@ export interface Serving {
   readonly context: Context.Context<never>
   readonly clock: Clock.Clock
   readonly turn: Turn
-  readonly maxReceiveBytes: number
-  readonly maxSendBytes: number
+  readonly limits: MessageLimits
 }
 
-export const servingIn = (
-  context: Context.Context<never>,
-  { maxReceiveBytes = defaultMaxReceiveBytes, maxSendBytes = 0xffff_ffff }: MessageLimits,
-): Serving => ({
+export const servingIn = (context: Context.Context<never>, limits: MessageLimits): Serving => ({
   // What is added to a context lies upon it in layers, and each call adds some: they begin on flat ground.
   context: Context.makeUnsafe(context.mapUnsafe),
   clock: Context.get(context, Clock.Clock),
   turn: new Turn(),
-  maxReceiveBytes,
-  maxSendBytes,
+  limits,
 })
 
 /** What all calls of a method share. */
@@ -56,17 +51,24 @@ export interface Route {
   readonly desc: DescMethod
   readonly types: Registry
   readonly encodings: ReadonlyArray<Encoding>
+  /** What requests may be in. */
+  readonly accepted: ReadonlyArray<Encoding>
   readonly minBytes: number
   /** The heads of responses without metadata, by content type and encoding: HPACK knows a list that it saw before. */
   readonly heads: Map<string, ReadonlyArray<Field>>
 }
 
-export const routeOf = (service: Service<DescService, never>, handler: Handler<never>): Route => ({
+export const routeOf = (
+  service: Service<DescService, never>,
+  handler: Handler<never>,
+  types: Registry | undefined,
+): Route => ({
   handler,
   service,
   desc: descriptorOf(handler.method),
-  types: detailTypes(service.descriptor.file),
+  types: detailTypes(service.descriptor.file, types),
   encodings: service.compression?.encodings ?? [],
+  accepted: service.compression?.requests ?? [],
   minBytes: service.compression?.minBytes ?? Number.POSITIVE_INFINITY,
   heads: new Map(),
 })
@@ -103,7 +105,10 @@ export class GrpcServer {
     this.serving = servingIn(context, limits)
     this.routes = new Map(
       services.flatMap((service) =>
-        Array.from(service.handlers.values(), (handler) => [path(handler.method), routeOf(service, handler)] as const),
+        Array.from(
+          service.handlers.values(),
+          (handler) => [path(handler.method), routeOf(service, handler, limits.types)] as const,
+        ),
       ),
     )
   }
@@ -133,7 +138,8 @@ export class GrpcServer {
   }
 
   private opened(route: Route, contentType: string, { method, fields }: RequestHead): Opening | Refusal {
-    const codec = codecOf(contentType, route.types)
+    const { limits } = this.serving
+    const codec = codecOf(contentType, route.types, limits)
     if (method !== "POST")
       return {
         refusal: [
@@ -142,9 +148,9 @@ export class GrpcServer {
         ],
       }
     if (codec === undefined) return { refusal: [{ name: ":status", value: "415" }] }
-    const { handler, desc, encodings, minBytes } = route
-    const { maxReceiveBytes, maxSendBytes } = this.serving
-    const head = readHead(fields, encodings)
+    const { handler, desc, encodings, accepted, minBytes } = route
+    const { maxReceiveBytes = defaultMaxReceiveBytes, maxSendBytes = 0xffff_ffff } = limits
+    const head = readHead(fields, encodings, accepted)
     const streaming = handler.kind === "client_streaming" || handler.kind === "bidi_streaming"
     return {
       route,
@@ -160,7 +166,7 @@ export class GrpcServer {
       },
       answers: { desc: desc.output, codec, encoding: head.sent, minBytes, maxBytes: maxSendBytes, what: "answer" },
       metadata: fromFields(fields),
-      response: responseHead(route.heads, contentType, head.sent, encodings),
+      response: responseHead(route.heads, contentType, head.sent, accepted),
     }
   }
 }

@@ -69,7 +69,7 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
     const { head, route } = this.opening
     const { handler } = route
     const { deadline } = this.info
-    if (head.error !== undefined) return this.fail(head.error, acceptEncoding(route.encodings))
+    if (head.error !== undefined) return this.fail(head.error, acceptEncoding(route.accepted))
     if (deadline !== undefined) {
       if (deadline <= now) return this.fail(exceeded())
       this.serving.turn.add(this)

@@ -3,7 +3,7 @@
  *
  * Source: grpc/doc/PROTOCOL-HTTP2.md, "Responses"; the richer error model, grpc.io/docs/guides/error.
  */
-import { create, fromBinary, type Registry, toBinary } from "@bufbuild/protobuf"
+import { create, type Registry, toBinary } from "@bufbuild/protobuf"
 import type { Detail } from "../../core/rpc/details.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import type * as Metadata from "../../core/rpc/metadata.ts"
@@ -12,6 +12,7 @@ import { decodeBinary, encodeBinary } from "../binary.ts"
 import { detailBytes, detailOfBytes } from "../details.ts"
 import { StatusSchema } from "../gen/google/rpc/status_pb.ts"
 import type { Field } from "../http2/hpack.ts"
+import { readBinary } from "../protobuf/read.ts"
 import { fromFields, toFields } from "./metadata.ts"
 
 /** The trailers of a call that went well and has no metadata: always the same, so that it is encoded once. */
@@ -108,7 +109,7 @@ const readDetails = (encoded: string | undefined, types: Registry): ReadonlyArra
   const [bytes] = encoded === undefined ? [] : decodeBinary(encoded, 1)
   if (bytes === undefined) return []
   try {
-    return fromBinary(StatusSchema, bytes).details.map(({ typeUrl, value }) =>
+    return readBinary(StatusSchema, bytes).details.map(({ typeUrl, value }) =>
       detailOfBytes(typeUrl.slice(typeUrl.lastIndexOf("/") + 1), value, types),
     )
   } catch {

@@ -647,7 +647,7 @@ export class Connection<T> implements FrameSink {
     // What a server's program sends is its client's doing; what a client sends, its own.
     const pending = this.server ? stream.pendingBytes : 0
     const grown = stream.receive.full - Math.min(this.limits.streamWindow, firstStreamWindow)
-    const needed = Math.max(streamMemory, streamMemory / 2 + stream.held + pending + grown)
+    const needed = Math.max(streamMemory, stream.held + pending + grown)
     const more = needed - stream.charged
     if (more < 0) this.memory.give(-more)
     else if (more > 0) {

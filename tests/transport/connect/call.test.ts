@@ -66,6 +66,31 @@ describe("a call whose body never comes", () => {
   }
 })
 
+describe("bodies that are gathered", () => {
+  test("are held within the memory of their connection: one too many is refused, and the others are served", () =>
+    Effect.gen(function* () {
+      const server = yield* start(pi, { memory: { connection: 1_000_000 } })
+      const session = yield* http2Session(server)
+      const answers = yield* Effect.callback<ReadonlyArray<number>>((resume) => {
+        const seen: Array<number> = []
+        const opened = [1, 2, 3].map(() => session.request({ ":method": "POST", ...json }, { endStream: false }))
+        for (const one of opened) {
+          one.on("response", ({ ":status": status = 0 }) => {
+            seen.push(status)
+            // The first that is answered is the one that finds no room: it ended without its rest.
+            if (seen.length === 1) for (const other of opened) if (other !== one) other.end('{"n":999}')
+            if (seen.length === 3) resume(Effect.succeed(seen))
+          })
+          one.on("error", () => {})
+          one.resume()
+          one.write(" ".repeat(400_000))
+        }
+      })
+      assert.deepEqual(answers, [429, 200, 200])
+      while (server.memory.used > 8192) yield* Effect.sleep("10 millis")
+    }))
+})
+
 describe("a stream of very many small messages", () => {
   for (const [protocol, headers] of [
     ["Connect", stream("Summarize")],
@@ -192,7 +217,11 @@ describe("compression", () => {
     Effect.gen(function* () {
       const request = yield* http2Requests(yield* start(pi.pipe(compression([gzip]))))
       const unary = yield* request({ ...json, "content-encoding": "gzip" }, "{}")
-      assert.deepEqual([unary.status, JSON.parse(`${unary.body}`).code], [400, "invalid_argument"])
+      const said = JSON.parse(`${unary.body}`)
+      assert.deepEqual(
+        [unary.status, said.code, said.message],
+        [400, "invalid_argument", "the message is not valid gzip"],
+      )
       const headers = { ...stream("CalcRange"), "connect-content-encoding": "gzip" }
       const streamed = yield* request(headers, envelope(request999, 1))
       assert.match(`${streamed.body}`, /"code":"invalid_argument"/)

@@ -75,11 +75,14 @@ for (const protocol of ["connect", "grpc-web"] as const) {
             Effect.ensuring(Effect.andThen(note("end"), Deferred.succeed(ended, undefined))),
           ),
         )
-        const client = yield* clientOf(pi.pipe(around))
-        // More than are on their way at once.
-        yield* Stream.runForEach(client.calcRange({ first: 1, last: 200_000 }), ({ n }) =>
-          Effect.sync(() => {
+        const first = yield* Deferred.make<void>()
+        const calcRange = () =>
+          Stream.concat(Stream.make({ n: 1 }), Stream.fromEffect(Effect.as(Deferred.await(first), { n: 2 })))
+        const client = yield* clientOf(Service.partial(PiCalculator, { calcRange }).pipe(around))
+        yield* Stream.runForEach(client.calcRange({}), ({ n }) =>
+          Effect.suspend(() => {
             if (n === 1) assert.deepEqual(order, ["begin"])
+            return Deferred.succeed(first, undefined)
           }),
         )
         yield* Deferred.await(ended)

@@ -98,12 +98,70 @@ describe("the requests of a call", () => {
       assert.equal(seen.taken, 6)
     }))
 
-  test("that are well-formed come before one that isn't, however many came at once", () =>
+  for (const waited of [true, false])
+    test(`that are well-formed come before one that isn't, ${waited ? "where they are waited for" : "where they wait"}`, () =>
+      Effect.gen(function* () {
+        const { requests, seen, read } = open()
+        const got: Array<unknown> = []
+        const each = Effect.flip(Stream.runForEach(requests.stream, (message) => Effect.sync(() => got.push(message))))
+        const fiber = waited ? yield* Effect.forkChild(each) : undefined
+        yield* Effect.yieldNow
+        read(Buffer.concat([body(1, 2), malformed, body(3)]))
+        read(body(4))
+        requests.end()
+        const error = yield* fiber === undefined ? each : Fiber.join(fiber)
+        assert.ok(refused("internal", /no pi.PiRequest/)(error))
+        assert.deepEqual(numbers(got), [1, 2])
+        // All bytes are taken, were they read or not: those of other calls need the room.
+        assert.equal(seen.taken, body(1, 2, 3, 4).length + malformed.length)
+      }))
+
+  test("are decoded some at a time, and their bytes are taken with them", () =>
+    Effect.gen(function* () {
+      const { requests, seen, read } = open()
+      const all = Array.from({ length: 10_000 }, (_, i) => i + 1)
+      const bytes = body(...all)
+      read(bytes)
+      requests.end()
+      const got: Array<unknown> = []
+      const arrays = Stream.runForEachArray(requests.stream, (some) =>
+        Effect.sync(() => {
+          got.push(...some)
+          assert.ok(some.length <= 256)
+          // No more has been taken than was handed on.
+          assert.equal(seen.taken, body(...all.slice(0, got.length)).length)
+        }),
+      )
+      yield* arrays
+      assert.deepEqual(numbers(got), all)
+      assert.equal(seen.taken, bytes.length)
+    }))
+
+  test("leave others their turn, however many there are", () =>
     Effect.gen(function* () {
       const { requests, read } = open()
-      assert.throws(() => read(Buffer.concat([body(1, 2), malformed, body(3)])), refused("internal", /no pi.PiRequest/))
-      requests.end()
-      assert.deepEqual(numbers(yield* Stream.runCollect(requests.stream)), [1, 2])
+      const bytes = body(...Array.from({ length: 1000 }, () => 1))
+      let others = 0
+      const turns = setInterval(() => {
+        others++
+      }, 1)
+      let left = 200
+      // A program that always has its next ones ready, as when they come faster than it takes them.
+      const more = () => {
+        if (left-- > 0) read(bytes)
+        else requests.end()
+      }
+      more()
+      let got = 0
+      yield* Stream.runForEachArray(requests.stream, (some) =>
+        Effect.sync(() => {
+          got += some.length
+          if (got % 1000 === 0) more()
+        }),
+      )
+      clearInterval(turns)
+      assert.equal(got, 200_000)
+      assert.ok(others > 5, `others had ${others} turns`)
     }))
 
   test("are decompressed when they are pulled, those that were compressed", () =>

@@ -43,10 +43,10 @@ describe("the memory of a connection", () => {
     const memory = new MemoryBudget("connection", 2 ** 20)
     const server = victim({}, {}, memory)
     server.send(headers(1), data(1, full), data(1, full), data(1, full))
-    assert.equal(memory.used, streamMemory / 2 + 3 * full.length)
+    assert.equal(memory.used, 3 * full.length)
     // A part of a message is taken in, and held all the same.
     server.connection.taken(server.stream(1), 3 * full.length, 2 * full.length)
-    assert.equal(memory.used, streamMemory / 2 + full.length)
+    assert.equal(memory.used, full.length)
     server.connection.taken(server.stream(1), 0, full.length)
     assert.equal(memory.used, streamMemory)
     server.send(data(1, full), rstStream(1))
@@ -54,7 +54,7 @@ describe("the memory of a connection", () => {
   })
 
   test("is wanting for one stream, which ends alone", () => {
-    const memory = new MemoryBudget("connection", 50_000)
+    const memory = new MemoryBudget("connection", 45_000)
     const short: Array<string> = []
     const server = victim({}, { exhausted: (_, { name }) => short.push(name) }, memory)
     server.send(headers(1), headers(3), data(1, full), data(3, full))
@@ -86,7 +86,7 @@ describe("the memory of a connection", () => {
       return stream
     }
     const waits = respond(1)
-    assert.equal(memory.used, 60_000 + streamMemory / 2 + 2 * streamMemory)
+    assert.equal(memory.used, 60_000 + 2 * streamMemory)
     const refused = respond(3)
     assert.deepEqual([waits.closed, refused.closed], [false, true])
     assert.ok(server.sent.some(({ streamId, flags: f }) => streamId === 3 && (f & flag.endStream) !== 0))
@@ -101,7 +101,7 @@ describe("the memory of a connection", () => {
     server.send(headers(1))
     for (let i = 0; i < 200; i++) server.send(data(1, full))
     assert.equal(server.stream(1).receive.full, 131_072)
-    assert.equal(memory.used, streamMemory / 2 + 65_536)
+    assert.equal(memory.used, 65_536)
   })
 })
 

@@ -1,0 +1,8 @@
+import assert from "node:assert/strict"
+import { describe, test } from "node:test"
+import { create, createRegistry, toBinary } from "@bufbuild/protobuf"
+import { AnySchema, DurationSchema, TimestampSchema } from "@bufbuild/protobuf/wkt"
+import { badRequest } from "../../src/core/rpc/details.ts"
+import { detailBytes, detailOfBytes, detailTypes } from "../../src/transport/details.ts"
+import { BadRequestSchema } from "../../src/transport/gen/google/rpc/error_details_pb.ts"
+import { file_health } from "../../src/transport/gen/health_pb.ts"
