@@ -126,6 +126,11 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
 
   // ---- The request
 
+  get room(): number {
+    const { carrier, stream } = this
+    return carrier === undefined || stream === undefined ? 0 : carrier.connection.room(stream)
+  }
+
   send(bytes: Uint8Array): boolean {
     // Of a call that is over the requests are being interrupted: they may wait for that.
     if (this.over) return false

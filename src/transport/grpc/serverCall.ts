@@ -171,6 +171,10 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
     this.connection.taken(this.stream, length, released)
   }
 
+  get room(): number {
+    return this.connection.room(this.stream)
+  }
+
   send(bytes: Uint8Array): boolean {
     // Of a call that is over the program is being interrupted: it may wait for that.
     if (this.over) return false

@@ -271,6 +271,11 @@ export class Connection<T> implements FrameSink {
     return stream.closed
   }
 
+  /** How many bytes of a stream's body could be sent now, where none waits. */
+  room(stream: Stream<T>): number {
+    return this.sender.room(stream)
+  }
+
   /** Sends the last part of the body, and ends our side of the stream with it. */
   sendLast(stream: Stream<T>, bytes: Uint8Array): void {
     if (!stream.sends) return
