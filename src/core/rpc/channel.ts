@@ -8,6 +8,7 @@ import { always, type Connectivity } from "./connectivity.ts"
 import * as Deadline from "./deadline.ts"
 import { RpcError } from "./error.ts"
 import { aroundStream, type Interceptor, isPrompt, type Layered, unlayered } from "./interceptor.ts"
+import { each, type MessageInterceptors, one } from "./messages.ts"
 import * as Metadata from "./metadata.ts"
 import * as Monotonic from "./monotonic.ts"
 import { replay } from "./replay.ts"
@@ -30,7 +31,10 @@ export interface Connector {
 }
 
 export interface Channel extends Layered, Pipeable.Pipeable {
+  /** It stays the one that the channel was opened with, or a balancer over the same endpoints: layers go around it. */
   readonly connector: Connector
+  /** What goes around the messages of its calls, between its layers and the connector; `undefined` for nothing. */
+  readonly messages: MessageInterceptors | undefined
   /** How many bytes of a stream's requests are kept for another attempt of the call; 0, the default, for none. */
   readonly replayBytes: (method: Method) => number
 }
@@ -44,6 +48,7 @@ export const fromConnector = (connector: Connector): Channel => ({
   ...unlayered,
   ...Pipeable.Prototype,
   connector,
+  messages: undefined,
   replayBytes: keepNone,
 })
 
@@ -75,7 +80,17 @@ const unsendable = ({ method, metadata }: CallInfo): RpcError | undefined => {
 
 const carryUnary = (channel: Channel, call: CallInfo, request: unknown): Effect.Effect<unknown, RpcError> => {
   const error = unsendable(call)
-  return error === undefined ? channel.connector.unary(call, request, channel) : Effect.fail(error)
+  if (error !== undefined) return Effect.fail(error)
+  const { connector, messages } = channel
+  if (messages === undefined) return connector.unary(call, request, channel)
+  // A connector ends at the call's deadline, and so has one with functions around its messages.
+  return Deadline.enforce(
+    one(messages.request, call, request).pipe(
+      Effect.flatMap((sent) => connector.unary(call, sent, channel)),
+      Effect.flatMap((answer) => one(messages.response, call, answer)),
+    ),
+    call.deadline,
+  )
 }
 
 const carryStream = (
@@ -84,7 +99,17 @@ const carryStream = (
   requests: Stream.Stream<unknown, RpcError>,
 ): Stream.Stream<unknown, RpcError> => {
   const error = unsendable(call)
-  return error === undefined ? channel.connector.stream(call, requests, channel) : Stream.fail(error)
+  if (error !== undefined) return Stream.fail(error)
+  const { connector, messages } = channel
+  if (messages === undefined) return connector.stream(call, requests, channel)
+  const answers = each(messages.response, call, connector.stream(call, each(messages.request, call, requests), channel))
+  return call.deadline === undefined
+    ? answers
+    : aroundStream(
+        (inner, next) => Deadline.enforce(next(inner), inner.deadline),
+        call,
+        () => answers,
+      )
 }
 
 /** Goes on with a unary call that has begun. */
