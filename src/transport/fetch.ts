@@ -9,6 +9,7 @@ import type { Call } from "../core/rpc/call.ts"
 import type { Service } from "../core/rpc/service.ts"
 import { explained } from "./connect/refusal.ts"
 import { register } from "./connect/routes.ts"
+import { distinct } from "./distinct.ts"
 import type { MessageLimits } from "./limits.ts"
 
 export type FetchHandler = (request: Request) => Promise<Response>
@@ -32,7 +33,9 @@ export const toFetch = Effect.fnUntraced(function* <R>(
 ): Effect.fn.Return<FetchHandler, never, Exclude<R, Call>> {
   const context = yield* Effect.context<Exclude<R, Call>>()
   const router = createConnectRouter()
-  for (const service of Array.isArray(services) ? services : [services]) {
+  const all: ReadonlyArray<Service<DescService, R>> = Array.isArray(services) ? services : [services]
+  yield* distinct(all)
+  for (const service of all) {
     register(router, service, context, { ...limits, grpc: false })
   }
   const handlers = new Map(

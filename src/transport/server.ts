@@ -13,6 +13,7 @@ import { Exchange } from "./connect/exchange.ts"
 import { toNodeHandler } from "./connect/node.ts"
 import { explained } from "./connect/refusal.ts"
 import { register } from "./connect/routes.ts"
+import { distinct } from "./distinct.ts"
 import { GrpcServer } from "./grpc/server.ts"
 import { defaultMaxReceiveBytes, type MessageLimits } from "./limits.ts"
 import { authority, type Handlers, type ListenError, type Listening, type ListenOptions, listen } from "./net/listen.ts"
@@ -51,6 +52,7 @@ export const serve = Effect.fnUntraced(function* <R = never>(
 ): Effect.fn.Return<Server, ListenError, Exclude<R, Call> | Scope.Scope> {
   const context = yield* Effect.context<Exclude<R, Call>>()
   const all: ReadonlyArray<Service<DescService, R>> = Array.isArray(services) ? services : [services]
+  yield* distinct(all)
   const { maxReceiveBytes = defaultMaxReceiveBytes } = options
   const shutdown = new AbortController()
   const router = createConnectRouter({ shutdownSignal: shutdown.signal })

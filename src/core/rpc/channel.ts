@@ -1,7 +1,7 @@
 /**
  * A channel: the client's side of a service. It carries calls to wherever the service is, through the layers around it.
  */
-import { Effect, Pipeable, Stream } from "effect"
+import { Cause, Effect, Pipeable, Stream } from "effect"
 import { explained } from "./attempt.ts"
 import { type Call, type CallInfo, type Method, noResponse, path } from "./call.ts"
 import { always, type Connectivity } from "./connectivity.ts"
@@ -142,6 +142,19 @@ export const runStream = (
 export const callUnary = (channel: Channel, method: Method, request: unknown): Effect.Effect<unknown, RpcError> =>
   Effect.flatMap(begin(method), (started) => runUnary(channel, started, request))
 
+/**
+ * The requests of a call, where what dies in them fails the call: it is the caller's own defect, and no fault of the messages
+ * or of the server.
+ */
+const withDefects = (requests: Stream.Stream<unknown, RpcError>, method: Method): Stream.Stream<unknown, RpcError> =>
+  Stream.catchCause(requests, (cause) => {
+    if (!Cause.hasDies(cause)) return Stream.failCause(cause)
+    const defect = Cause.squash(cause)
+    const why = defect instanceof Error ? `${defect.name}: ${defect.message}` : String(defect)
+    const message = `the stream of requests that ${path(method)} was called with died: ${why}`
+    return Stream.fail(new RpcError({ code: "internal", message, cause: defect }))
+  })
+
 /** Makes a call of one of the three other kinds. */
 export const callStream = <R>(
   channel: Channel,
@@ -150,7 +163,14 @@ export const callStream = <R>(
 ): Stream.Stream<unknown, RpcError, R> =>
   Stream.unwrap(
     Effect.zipWith(begin(method), Effect.context<R>(), (started, context) =>
-      runStream(channel, started, Stream.provideContext(requests, context)),
+      // A single request is there already.
+      runStream(
+        channel,
+        started,
+        method.kind === "server_streaming"
+          ? Stream.provideContext(requests, context)
+          : withDefects(Stream.provideContext(requests, context), method),
+      ),
     ),
   )
 
