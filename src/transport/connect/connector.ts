@@ -57,6 +57,13 @@ const transportOf = ({ method, waitForReady }: CallInfo, compression: Compressio
   waitForReady,
 })
 
+/** The error of a call, with what stood in the way where its deadline passed: Connect-ES says that it timed out. */
+const explained = (error: RpcError, { trouble }: Connectivity): RpcError => {
+  if (error.code !== "deadline_exceeded" || trouble === undefined) return error
+  const { code, message, details, metadata, header, cause } = error
+  return new RpcError({ code, message: `${message}: ${trouble}`, details, metadata, header, cause })
+}
+
 /** A connector over Connect-ES. */
 export const connector = (transport: Transports, connectivity: Connectivity): Connector => ({
   connectivity,
@@ -74,7 +81,7 @@ export const connector = (transport: Transports, connectivity: Connectivity): Co
               toHeaders(call.metadata),
               request as MessageInitShape<DescMessage>,
             ),
-          catch: (reason) => toRpcError(reason, desc),
+          catch: (reason) => explained(toRpcError(reason, desc), connectivity),
         }),
       ),
       Effect.map((response) => {
@@ -91,7 +98,7 @@ export const connector = (transport: Transports, connectivity: Connectivity): Co
     // Connect-ES would hide why our own requests failed: that is what the caller has to hear.
     let failed: RpcError | undefined
     let head: Metadata.Metadata | undefined
-    const toError = (reason: unknown) => failed ?? toRpcError(reason, desc, head)
+    const toError = (reason: unknown) => failed ?? explained(toRpcError(reason, desc, head), connectivity)
     const watched = Stream.tapError(requests, (error) =>
       Effect.sync(() => {
         failed = error
