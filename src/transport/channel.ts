@@ -42,6 +42,8 @@ export interface ConnectOptions extends MessageLimits {
   /**
    * `1.1` for Connect and gRPC-Web through what knows no other, to the first address and by the runtime's own client; gRPC
    * is HTTP/2 always. Default: `2`.
+   *
+   * @example connect("https://pi.example.workers.dev", { protocol: "connect", httpVersion: "1.1" })
    */
   readonly httpVersion?: "1.1" | "2"
   /** How to speak TLS to `https:` addresses. Default: with the runtime's own certificate authorities. */

@@ -8,6 +8,7 @@ import { deadline } from "../../src/core/layers/deadline.ts"
 import { retry } from "../../src/core/layers/retry.ts"
 import type { ChannelLayer } from "../../src/core/rpc/channel.ts"
 import * as Deadline from "../../src/core/rpc/deadline.ts"
+import type { RpcError } from "../../src/core/rpc/error.ts"
 import * as Client from "../../src/transport/client.ts"
 import { discover } from "../../src/transport/discover.ts"
 import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
@@ -44,6 +45,20 @@ describe("a call that its deadline ends says which server it waited for, and why
           waitForReady ? /^the deadline passed before the call could be sent: / : /\d+ attempts failed/,
         )
       }))
+
+    for (const protocol of ["connect", "grpc-web"] as const) {
+      test(`the same over ${protocol}, ${waitForReady ? "and it waits for the server" : "each time that it is tried again"}`, () =>
+        Effect.gen(function* () {
+          const options = { waitForReady, protocol }
+          const client = yield* dial(yield* nowhere, options, waitForReady ? deadline(400) : retried)
+          const calls = [client.calc({ n: 1 }), Stream.runDrain(client.calcRange({ first: 1, last: 2 }))]
+          for (const call of calls) {
+            const { code, message } = yield* Effect.flip(Effect.asVoid<unknown, RpcError, never>(call))
+            assert.equal(code, "deadline_exceeded")
+            assert.match(message, refused)
+          }
+        }))
+    }
 
     test(`no endpoint of a service can be connected to (${waitForReady ? "it waits" : "it is tried again"})`, () =>
       Effect.gen(function* () {
