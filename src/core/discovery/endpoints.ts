@@ -4,6 +4,7 @@
 import { Effect, Queue, Stream } from "effect"
 import * as Backoff from "../rpc/backoff.ts"
 import type { RpcError } from "../rpc/error.ts"
+import { escaped } from "../rpc/printable.ts"
 import type { Endpoint, Registry } from "./registry.ts"
 
 // Calls may wait for a list, and clients may call who is gone: gRPC's two minutes would be long for that.
@@ -40,7 +41,7 @@ export const endpoints = (
           const kept = known ? ", the last that it told are kept" : ""
           return Effect.andThen(
             told,
-            Effect.logWarning(`the registry can't be asked for ${of}${kept}: ${error.message}`),
+            Effect.logWarning(`the registry can't be asked for ${of}${kept}: ${escaped(error.message)}`),
           )
         }),
         // Begins its backoff anew with each list.

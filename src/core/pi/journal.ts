@@ -3,6 +3,7 @@
  * kept, and one that finds the journal full is lost: that is what one-way means.
  */
 import { type Cause, Effect, Fiber, Queue, type Scope } from "effect"
+import { printableCause } from "../rpc/printable.ts"
 
 export const levels = ["debug", "info", "warning", "error"] as const
 
@@ -40,7 +41,7 @@ export const open = Effect.fnUntraced(function* (
   const keepOne = (entry: Entry) =>
     Effect.catchCause(
       Effect.suspend(() => keep(entry)),
-      (cause) => Effect.logError("a journal entry was not kept", cause),
+      (cause) => Effect.logError("a journal entry was not kept", printableCause(cause)),
     )
   // Taken one by one: a stream of the queue would take all that wait, and make room for as many again. Detached, so that
   // it outlives the scope's body until the finalizer has seen the last entry kept.

@@ -7,6 +7,7 @@ import { Call, type CallInfo, type Method } from "./call.ts"
 import * as Deadline from "./deadline.ts"
 import { RpcError } from "./error.ts"
 import { aroundStream, type Layered, none, unlayered } from "./interceptor.ts"
+import { printableCause } from "./printable.ts"
 
 type Message = unknown
 type Messages = Stream.Stream<unknown, RpcError>
@@ -60,7 +61,7 @@ const guard =
   (cause) =>
     Cause.hasDies(cause)
       ? Effect.andThen(
-          Effect.logError(`${method.service}/${method.name} died`, cause),
+          Effect.logError(`${method.service}/${method.name} died`, printableCause(cause)),
           Effect.fail(new RpcError({ code: "internal", message: "internal error" })),
         )
       : Effect.failCause(cause)

@@ -105,7 +105,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   }
 
   unopened(error: RpcError): void {
-    this.fail(untaken(error))
+    this.fail(untaken(this.named(error)))
   }
 
   /** Sends the call through another connection, if nothing tells that its server has done anything of it. */
@@ -155,7 +155,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   head(head: ResponseHead): void {
     if (this.over) return
     const answered = readAnswerHead(head, this.plan.accepted)
-    if (answered.error !== undefined) return this.fail(answered.error)
+    if (answered.error !== undefined) return this.fail(this.named(answered.error))
     // Whether it is all there is shows next.
     if (answered.trailersOnly) this.trailersOnly = { fields: head.fields, answered }
     else this.answer(answered)
@@ -198,7 +198,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
     if (only === undefined) this.incoming()
     const ended = readTrailers(only?.fields ?? trailers)
     response.trailer = ended.metadata
-    const error = endedError(ended, response.header, this.plan.types)
+    const error = endedError(ended, response.header, this.plan)
     if (error !== undefined) return this.fail(error)
     try {
       this.incoming(nothing).end()
@@ -213,17 +213,17 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
     if (code === errorCode.refusedStream && this.move()) return
     this.stream = undefined
     const { lost, connection } = this.carrier ?? {}
-    if (lost !== undefined && connection?.over === true) return this.fail(lost)
+    if (lost !== undefined && connection?.over === true) return this.fail(this.named(lost))
     // A server that knows the deadline may be the first to find that it has passed.
     const late = code === errorCode.cancel && this.deadline <= this.calling.now()
-    this.fail(late ? exceeded() : resetError(code))
+    this.fail(this.named(late ? exceeded() : resetError(code)))
   }
 
   // ---- The end
 
   /** Ends the call at its deadline. */
   expire(): void {
-    this.fail(exceeded(this.carrier === undefined ? "the call could be sent" : undefined))
+    this.fail(this.named(exceeded(this.carrier === undefined ? "the call could be sent" : undefined)))
   }
 
   /** Ends the call, since its caller wants no more of it. */
@@ -236,13 +236,20 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
     if (this.over) return
     const { header } = this.info.response
     if (header.length === 0 || error.header.length > 0) return this.finish(error)
-    const { code, message, details, metadata, cause } = error
-    this.finish(new RpcError({ code, message, details, metadata, header, cause }))
+    const { code, message, details, metadata, method, cause } = error
+    this.finish(
+      new RpcError({ code, message, details, metadata, header, cause, ...(method !== undefined && { method }) }),
+    )
   }
 
   private broken(reason: unknown): void {
     if (!(reason instanceof RpcError)) throw reason
-    this.fail(reason)
+    this.fail(this.named(reason))
+  }
+
+  /** The error of this call alone: one of a connection is that of all calls that wait for it. */
+  private named({ code, message, details, metadata, header, cause }: RpcError): RpcError {
+    return new RpcError({ code, message, details, metadata, header, cause, method: this.plan.method })
   }
 
   private finish(error: RpcError | undefined): void {
