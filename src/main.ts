@@ -9,7 +9,7 @@ import { cache } from "./cli/cache.ts"
 import { calc } from "./cli/calc.ts"
 import { discover } from "./cli/discover.ts"
 import { experiment } from "./cli/experiment.ts"
-import { exitCode, explain } from "./cli/failure.ts"
+import { exitCode, explain, misused } from "./cli/failure.ts"
 import { flushed, withOutputs } from "./cli/log.ts"
 import { range } from "./cli/range.ts"
 import { report } from "./cli/report.ts"
@@ -38,9 +38,7 @@ const presenter = Effect.map(
         case "Version":
           return Console.log(`${event.name} ${event.version}`)
         case "InvalidInvocation":
-          return Console.error(
-            `${event.errors.map((error) => error.message).join("\n")}\nSee ${event.commandPath.join(" ")} --help`,
-          )
+          return misused(event.errors, event.commandPath)
       }
     },
   }),
