@@ -14,7 +14,7 @@ export interface NumberFlag {
 
 /** A flag whose value is a whole number within bounds. */
 export const numberFlag = (name: string, { of = "a number", min, max = Number.MAX_SAFE_INTEGER }: NumberFlag) => {
-  const bounds = max === Number.MAX_SAFE_INTEGER ? `${min} or more` : `from ${min} to ${max}`
+  const bounds = max === Number.MAX_SAFE_INTEGER ? `of ${min} or more` : `from ${min} to ${max}`
   return Flag.String(name).pipe(
     Flag.withMetavar("number"),
     Flag.filterMap(
@@ -22,7 +22,7 @@ export const numberFlag = (name: string, { of = "a number", min, max = Number.MA
         const value = Number(text)
         return /^[+-]?\d+$/.test(text) && value >= min && value <= max ? Option.some(value) : Option.none()
       },
-      (text) => `Expected ${of} ${bounds}, not ${JSON.stringify(text)}`,
+      () => `Expected ${of} ${bounds}`,
     ),
   )
 }

@@ -48,7 +48,8 @@ export const parseAddress = (address: string, secure: tls.ConnectionOptions): Re
   if (!URL.canParse(address)) return fail("is not an address: give a URL")
   const { protocol, hostname, host, port } = new URL(address)
   if (protocol !== "http:" && protocol !== "https:") {
-    return fail(`begins with "${protocol}" and not "http:", "https:" or "unix:": give a URL`)
+    // What stands there may be a user.
+    return fail('begins with none of "http:", "https:" and "unix:": give a URL')
   }
   const encrypted = protocol === "https:"
   // A URL has brackets around an IPv6 address, a socket hasn't.
