@@ -12,6 +12,7 @@ import { tracing } from "../core/layers/tracing.ts"
 import * as Calculator from "../core/pi/calculator.ts"
 import * as Journal from "../core/pi/journal.ts"
 import { closedForm, summation } from "../core/pi/series.ts"
+import { escaped } from "../core/rpc/printable.ts"
 import { PiCalculator } from "../transport/gen/pi_pb.ts"
 import { PiCalculator as StreamingPiCalculator } from "../transport/gen/streaming/pi_pb.ts"
 import { healthService } from "../transport/health.ts"
@@ -20,6 +21,8 @@ import { serve as listenAndServe } from "../transport/server.ts"
 import * as Service from "../transport/service.ts"
 import { type RegistrationFlags, registering, registrationFlags, unregistered } from "./discovery.ts"
 import { durationFlag, positiveDurationFlag } from "./duration.ts"
+import { numberFlag } from "./number.ts"
+import { self, word } from "./self.ts"
 import { type CacheFlags, type Caching, cacheFlags, caching, uncached } from "./store.ts"
 import { readTls, type TlsFlags, tlsFlags } from "./tls.ts"
 import { when } from "./when.ts"
@@ -27,12 +30,8 @@ import { type WorkersFlags, work, workers, workersFlags } from "./workers.ts"
 
 const flags = {
   host: Flag.String("host").pipe(Flag.withDescription("The address to listen on"), Flag.withDefault("127.0.0.1")),
-  port: Flag.Int("port").pipe(
+  port: numberFlag("port", { of: "a port", min: 0, max: 65_535 }).pipe(
     Flag.withDescription("The port to listen on; 0 for any that is free"),
-    Flag.filter(
-      (port) => port >= 0 && port <= 65_535,
-      (port) => `Expected a port from 0 to 65535, not ${port}`,
-    ),
     Flag.withDefault(8080),
   ),
   streaming: Flag.Boolean("streaming").pipe(
@@ -63,13 +62,9 @@ const flags = {
   ...registrationFlags,
   ...cacheFlags,
   ...tlsFlags,
-  maxConnections: Flag.Int("max-connections").pipe(
+  maxConnections: numberFlag("max-connections", { min: 1 }).pipe(
     Flag.withDescription(
       "Close further connections than these, in each worker; keep it below ulimit -n; 65536 by default",
-    ),
-    Flag.filter(
-      (max) => max > 0,
-      (max) => `Expected 1 connection or more, not ${max}`,
     ),
     Flag.optional,
   ),
@@ -143,7 +138,7 @@ const seeded = (seed: string): CallLayer => intercept((call, next) => Random.wit
 
 const keep = ({ time, level, text }: Journal.Entry): Effect.Effect<void> =>
   // JSON, so that no text can pass for a line of our own.
-  Effect.logInfo(`report ${JSON.stringify({ level, text, ...(time === undefined ? {} : { time }) })}`)
+  Effect.logInfo(`report ${escaped(JSON.stringify({ level, text, ...(time === undefined ? {} : { time }) }))}`)
 
 const limited =
   (options: ServeFlags): CallLayer =>
@@ -163,9 +158,6 @@ const layers =
       limited(options),
     )
 
-/** A word as a shell takes it. */
-const word = (text: string): string => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`)
-
 const commands = (url: string, { streaming, cache, cert, clientCa }: ServeFlags): ReadonlyArray<string> => {
   const { host } = new URL(url)
   // A certificate is its own authority to curl and grpcurl, whoever signed it.
@@ -183,7 +175,7 @@ const commands = (url: string, { streaming, cache, cert, clientCa }: ServeFlags)
     `grpcurl ${trust} -import-path ${folder} -proto pi.proto -d '{"n":999}' ${host} pi.PiCalculator/Calc`
   const ours = (...args: ReadonlyArray<string>) =>
     // It would have to be told the authority, which the server does not know.
-    Option.isSome(cert) ? [] : [`bun run src/main.ts ${args.join(" ")} --address ${url}`]
+    Option.isSome(cert) ? [] : [self(...args, "--address", url)]
   const caching = Option.isSome(cache) ? ours("cache", "set", "greeting", "hello") : []
   if (streaming) return [grpcurl("proto/streaming"), ...caching]
   return [

@@ -473,9 +473,8 @@ describe("connect", () => {
       const expected = {
         "": /^"" is not an address: give a URL, such as http:\/\/127\.0\.0\.1:8080, /,
         "127.0.0.1:8080": /^"127\.0\.0\.1:8080" is not an address: give a URL, such as/,
-        "localhost:8080":
-          /^"localhost:8080" begins with "localhost:" and not "http:", "https:" or "unix:": give a URL, such as/,
-        "ftp://127.0.0.1:8080": /^"ftp:\/\/127\.0\.0\.1:8080" begins with "ftp:" and not "http:"/,
+        "localhost:8080": /^"localhost:8080" begins with none of "http:", "https:" and "unix:": give a URL, such as/,
+        "ftp://127.0.0.1:8080": /^"ftp:\/\/127\.0\.0\.1:8080" begins with none of "http:"/,
         "unix:": /^"unix:" names no socket: give a path/,
         "http://127.0.0.1:99999": /^"http:\/\/127\.0\.0\.1:99999" is not an address/,
         "http://": /^"http:\/\/" is not an address/,

@@ -9,6 +9,7 @@ import type { Connector } from "../rpc/channel.ts"
 import { always, type State } from "../rpc/connectivity.ts"
 import { RpcError } from "../rpc/error.ts"
 import * as Monotonic from "../rpc/monotonic.ts"
+import { escaped, quoted, withoutUser } from "../rpc/printable.ts"
 
 /** What all subchannels of a service share. */
 export interface Surroundings {
@@ -127,10 +128,10 @@ export class Subchannel {
         return Effect.andThen(this.look, watch)
       },
       onFailure: ({ message }) => {
-        const what = `no call can be sent to the endpoint ${JSON.stringify(this.address)} of ${JSON.stringify(service)}`
+        const what = `no call can be sent to the endpoint ${quoted(withoutUser(this.address))} of ${quoted(service)}`
         this.connector = refusing(`${what}: ${message}`)
         this.set("transient_failure")
-        return Effect.logWarning(`${what}, which is left out: ${message}`)
+        return Effect.logWarning(`${what}, which is left out: ${escaped(message)}`)
       },
     })
   }

@@ -4,6 +4,7 @@
 import { type Duration, Effect, Latch, Queue, Stream } from "effect"
 import * as Backoff from "../rpc/backoff.ts"
 import type { RpcError } from "../rpc/error.ts"
+import { escaped } from "../rpc/printable.ts"
 import type { Endpoint, Registry } from "./registry.ts"
 
 // Calls may wait for a list, and clients may call who is gone: gRPC's two minutes would be long for that.
@@ -57,7 +58,7 @@ export const endpoints = (
           if (!known) yield* Queue.offer(queue, error)
           if (failures === 0) {
             const kept = known ? ", the last that it told are kept" : ""
-            yield* Effect.logWarning(`the registry can't be asked for ${of}${kept}: ${error.message}`)
+            yield* Effect.logWarning(`the registry can't be asked for ${of}${kept}: ${escaped(error.message)}`)
           }
           woken.closeUnsafe()
           yield* rest(yield* Backoff.delay(backoff, failures++), woken)

@@ -7,6 +7,7 @@ import { Duration, Effect, Latch, Result, type Scope, Stream } from "effect"
 import type { Endpoint, Registry } from "../../core/discovery/registry.ts"
 import * as Backoff from "../../core/rpc/backoff.ts"
 import { RpcError } from "../../core/rpc/error.ts"
+import { escaped } from "../../core/rpc/printable.ts"
 import { ask } from "./ask.ts"
 import { parseName } from "./name.ts"
 
@@ -118,7 +119,7 @@ const changes = (
       const answer = yield* Effect.result(asked)
       if (Result.isFailure(answer)) {
         if (known === undefined) return yield* answer.failure
-        yield* Effect.logDebug(answer.failure.message)
+        yield* Effect.logDebug(escaped(answer.failure.message))
       }
       const found = Result.isSuccess(answer) ? answer.success : []
       failures = found.length === 0 ? failures + 1 : 0

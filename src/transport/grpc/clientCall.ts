@@ -108,7 +108,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   }
 
   unopened(error: RpcError): void {
-    this.fail(untaken(error))
+    this.fail(untaken(this.named(error)))
   }
 
   /** Sends the call through another connection, if nothing tells that its server has done anything of it. */
@@ -163,7 +163,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   head(head: ResponseHead): void {
     if (this.over) return
     const answered = readAnswerHead(head, this.plan.accepted)
-    if (answered.error !== undefined) return this.fail(answered.error)
+    if (answered.error !== undefined) return this.fail(this.named(answered.error))
     // Whether it is all there is shows next.
     if (answered.trailersOnly) this.trailersOnly = { fields: head.fields, answered }
     else this.answer(answered)
@@ -199,7 +199,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   }
 
   exhausted({ name, limit }: MemoryBudget): void {
-    this.fail(noMemory(name, limit))
+    this.fail(this.named(noMemory(name, limit)))
   }
 
   end(trailers: ReadonlyArray<Field>): void {
@@ -210,8 +210,8 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
     if (only === undefined) this.incoming()
     const ended = readTrailers(only?.fields ?? trailers)
     response.trailer = ended.metadata
-    const error = endedError(ended, response.header, this.plan.types)
-    if (error !== undefined) return this.fail(error)
+    const error = endedError(ended, response.header, this.plan)
+    if (error !== undefined) return this.fail(this.named(error))
     try {
       this.incoming(nothing).end()
     } catch (cause) {
@@ -228,7 +228,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
     const error = late && tooLong === undefined ? this.late() : resetError(code, tooLong)
     this.stream = undefined
     const { lost, connection } = this.carrier ?? {}
-    this.fail(lost !== undefined && connection?.over === true ? lost : error)
+    this.fail(this.named(lost !== undefined && connection?.over === true ? lost : error))
   }
 
   // ---- The end
@@ -236,7 +236,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   /** Ends the call at its deadline. */
   expire(): void {
     this.doubt()
-    this.fail(this.late())
+    this.fail(this.named(this.late()))
   }
 
   /** The error of a call whose deadline has passed: it says what it waited for. */
@@ -268,13 +268,20 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
     if (this.over) return
     const { header } = this.info.response
     if (header.length === 0 || error.header.length > 0) return this.finish(error)
-    const { code, message, details, metadata, cause } = error
-    this.finish(new RpcError({ code, message, details, metadata, header, cause }))
+    const { code, message, details, metadata, method, cause } = error
+    this.finish(
+      new RpcError({ code, message, details, metadata, header, cause, ...(method !== undefined && { method }) }),
+    )
   }
 
   private broken(reason: unknown): void {
     if (!(reason instanceof RpcError)) throw reason
-    this.fail(reason)
+    this.fail(this.named(reason))
+  }
+
+  /** The error of this call alone: one of a connection is that of all calls that wait for it. */
+  private named({ code, message, details, metadata, header, cause }: RpcError): RpcError {
+    return new RpcError({ code, message, details, metadata, header, cause, method: this.plan.method })
   }
 
   private finish(error: RpcError | undefined): void {

@@ -6,6 +6,7 @@ import * as net from "node:net"
 import * as tls from "node:tls"
 import { Cause, Deferred, type Duration, Effect, type Scope } from "effect"
 import type { Peer } from "../../core/rpc/call.ts"
+import { printableCause } from "../../core/rpc/printable.ts"
 import type { Answerer } from "../exchange.ts"
 import { type Http1Options, http1Times } from "../http1/times.ts"
 import type { ServerConnection, ServerStream } from "../http2/handler.ts"
@@ -109,7 +110,9 @@ export const listen = Effect.fnUntraced(function* (
 
   const context = yield* Effect.context<never>()
   const died = (defect: unknown) => {
-    Effect.runForkWith(context)(Effect.logError("a connection was closed by a defect", Cause.die(defect)))
+    Effect.runForkWith(context)(
+      Effect.logError("a connection was closed by a defect", printableCause(Cause.die(defect))),
+    )
   }
   const times = sessionTimes(options)
   const allLimits = limitsOf(limits)
