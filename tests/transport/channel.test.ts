@@ -555,11 +555,11 @@ describe("connect", () => {
       const channel = yield* connect(server.url)
       const plain = Client.make(PiCalculator, channel)
       const other = yield* Effect.forkChild(plain.calcStream(Stream.never).pipe(Stream.runDrain))
-      for (const size of [17_000, 100_000]) {
+      for (const size of [66_000, 100_000]) {
         const wide = Client.make(PiCalculator, channel.pipe(metadata({ "x-wide": "w".repeat(size) })))
         const { code, message } = yield* Effect.flip(wide.calc({ n: 1 }))
         assert.equal(code, "resource_exhausted")
-        assert.match(message, /metadata.*over the 16384 bytes that the server takes/)
+        assert.match(message, /metadata.*over the 65536 bytes that the server takes/)
       }
       assert.ok((yield* plain.calc({ n: 1 })).value > 2)
       assert.equal(other.pollUnsafe(), undefined)
