@@ -19,12 +19,22 @@ const needsEtcd = (steps: ReadonlyArray<Step>): boolean => steps.some(({ command
 // They run in a project of their own.
 const isElsewhere = ({ command }: Step): boolean => command === "node client.ts"
 
-test("each command of the README's tour prints what the README says", () =>
-  Effect.gen(function* () {
-    const steps = tour.filter((block) => !needsEtcd(block)).flat()
-    assert.ok(steps.length >= 12, "the tour was found")
-    yield* follow(steps.filter((step) => !isExperiment(step) && !isElsewhere(step)))
-  }))
+const steps = tour
+  .filter((block) => !needsEtcd(block))
+  .flat()
+  .filter((step) => !isExperiment(step) && !isElsewhere(step))
+// A server and the commands that call it, up to the next server.
+const starts = steps.flatMap(({ command }, at) => (/main\.ts serve/.test(command) ? [at] : []))
+
+nodeTest("the README has a tour, which begins with a server", () => {
+  assert.ok(steps.length >= 12)
+  assert.equal(starts[0], 0)
+})
+
+for (const [at, start] of starts.entries()) {
+  const part = steps.slice(start, starts[at + 1])
+  test(`each command of the README's tour prints what the README says: ${part[0]?.command}`, () => follow(part))
+}
 
 test("the experiment prints what the README says but for the times", () =>
   Effect.gen(function* () {
