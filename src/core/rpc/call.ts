@@ -35,6 +35,19 @@ export interface Peer {
   readonly identity?: Identity
 }
 
+// A connection has one peer for all of its calls.
+const hosts = new WeakMap<Peer, string>()
+
+/** The address of a peer without its port: all that comes from one host. */
+export const hostOf = (peer: Peer): string | undefined => {
+  if (peer.address === undefined) return undefined
+  const known = hosts.get(peer)
+  if (known !== undefined) return known
+  const host = peer.address.replace(/:\d+$/, "")
+  hosts.set(peer, host)
+  return host
+}
+
 export interface Identity {
   /** The subject's common name; `undefined` where it has none, as in SPIFFE's certificates, or several. */
   readonly subject: string | undefined
