@@ -5,7 +5,7 @@ import { describe } from "node:test"
 import { Deferred, Effect, Exit, Queue, Scope } from "effect"
 import { PiCalculator } from "../../../src/transport/gen/pi_pb.ts"
 import { listen } from "../../../src/transport/net/listen.ts"
-import { answered, notFound } from "../../../src/transport/notFound.ts"
+import { notFound, responded } from "../../../src/transport/refusal.ts"
 import * as Service from "../../../src/transport/service.ts"
 import { test } from "../../effect.ts"
 import { bytes, envelope, http1, ownScope, pi, request1, start, wire, withLog } from "../support.ts"
@@ -97,7 +97,7 @@ describe("a connection of HTTP/1.1", () => {
         {
           http2: () => {},
           http1: (exchange) => ({
-            ...answered(exchange),
+            ...responded(exchange),
             data: (_, start, end) => {
               came += end - start
             },
@@ -162,7 +162,7 @@ describe("a connection of HTTP/1.1", () => {
             }
             exchange.sendHeaders([{ name: ":status", value: "200" }], false)
             fill()
-            return { ...answered(exchange), drained: fill, reset: () => Deferred.doneUnsafe(cut, Effect.void) }
+            return { ...responded(exchange), drained: fill, reset: () => Deferred.doneUnsafe(cut, Effect.void) }
           },
           interrupt: () => {},
         },
@@ -185,7 +185,7 @@ describe("a connection of HTTP/1.1", () => {
             exchange.sendHeaders([{ name: ":status", value: "200" }], false)
             exchange.sendData(head.path === "/large" ? large : Buffer.from("ok"))
             exchange.sendEnd()
-            return answered(exchange)
+            return responded(exchange)
           },
           interrupt: () => {},
         },
@@ -291,7 +291,7 @@ describe("a connection of HTTP/1.1", () => {
                   ],
                   true,
                 )
-                return answered(exchange)
+                return responded(exchange)
               },
               interrupt: () => {},
             },
@@ -334,7 +334,7 @@ describe("a connection of HTTP/1.1", () => {
             if (head.path === "/none") return notFound(exchange)
             let length = 0
             return {
-              ...answered(exchange),
+              ...responded(exchange),
               data: (_, start, end) => {
                 length += end - start
                 exchange.consumed(end - start)
