@@ -174,7 +174,7 @@ describe("--discover", () => {
       const wrong = yield* basel(["calc", "1", "--discover", `${url}/pi`])
       assert.equal(wrong.code, 1)
       assert.match(wrong.stderr, /^unavailable: no endpoint of "pi" is known/)
-      assert.match(wrong.stderr, /looked for servers in etcd:.*: "bun run src\/main\.ts discover" shows who is there/)
+      assert.match(wrong.stderr, /looked for servers in etcd:.*: "\w+ .*src\/main\.ts discover URL" shows who is there/)
       assert.ok(!nobody.stderr.includes("secret"), nobody.stderr)
       const gone = yield* basel(["calc", "1", "--discover", "static:127.0.0.1:1"])
       assert.match(gone.stderr, /^unavailable: cannot connect to http:\/\/127\.0\.0\.1:1: nothing listens there/)

@@ -32,7 +32,7 @@ const hostileServer = serve(
 test("of what a server says nothing reaches the terminal raw", () =>
   Effect.gen(function* () {
     const { url } = yield* hostileServer
-    for (const flags of [[], ["-v"], ["--json"], ["--protocol", "connect"], ["--protocol", "grpc-web", "-v"]]) {
+    for (const flags of [[], ["--json"], ["--protocol", "grpc-web", "-v"]]) {
       const { code, stdout, stderr } = yield* basel(["calc", "1", "--address", url, ...flags])
       assert.deepEqual([code, stdout], [1, ""])
       assert.doesNotMatch(stderr.replaceAll("\n", ""), /\p{C}/u, flags.join(" "))
@@ -52,8 +52,8 @@ test("of what a client reports nothing reaches the log raw", () =>
   }))
 
 test("no password of a URL is shown", () =>
-  Effect.gen(function* () {
-    for (const args of [
+  Effect.forEach(
+    [
       ["serve", "--etcd", "http//ada:hunter2@one"],
       ["serve", "--cache", "reddis://ada:hunter2@one"],
       ["serve", "--cache", "redis://ada:hunter2@one:x"],
@@ -63,13 +63,16 @@ test("no password of a URL is shown", () =>
       ["calc", "1", "--discover", "etcdx://ada:hunter2@one"],
       ["discover", "etcdx://ada:hunter2@one"],
       ["discover", "etcd://ada:hunter2@one"],
-    ]) {
-      const { code, stdout, stderr } = yield* basel(args)
-      assert.notEqual(code, 0)
-      assert.doesNotMatch(stdout + stderr, /hunter2/)
-      assert.match(stderr, /@(one|127)/)
-    }
-  }))
+    ],
+    (args) =>
+      Effect.gen(function* () {
+        const { code, stdout, stderr } = yield* basel(args)
+        assert.notEqual(code, 0)
+        assert.doesNotMatch(stdout + stderr, /hunter2/)
+        assert.match(stderr, /@(one|127)/)
+      }),
+    { concurrency: 3, discard: true },
+  ))
 
 test("a number that is none is told by its flag, with what is allowed", () =>
   Effect.gen(function* () {
