@@ -15,10 +15,9 @@ describe("a client that makes many calls, and interrupts a third of them", () =>
       const server = yield* counting({ limits: { maxResets: calls } })
       const middle = yield* network(server)
       const client = yield* running(
-        file("tests/faults/memoryClient.ts", middle.url, `${calls}`).replace(
-          "deno run",
-          "deno run --v8-flags=--expose-gc",
-        ),
+        file("tests/faults/memoryClient.ts", middle.url, `${calls}`)
+          .replace(/^deno run/, "deno run --v8-flags=--expose-gc")
+          .replace(/^node/, "node --expose-gc"),
       )
       const { code, stdout, stderr } = yield* Effect.promise(() => client.finished)
       assert.deepEqual([code, stderr], [0, ""])

@@ -10,7 +10,8 @@ import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
 const [url = "", calls = ""] = process.argv.slice(2)
 
 const collect = "Bun" in globalThis ? () => Bun.gc(true) : (globalThis as { readonly gc?: () => void }).gc
-if (collect === undefined) throw new Error("there is no gc: run it with --v8-flags=--expose-gc")
+if (collect === undefined)
+  throw new Error("there is no gc: run it with --expose-gc, which Deno takes as --v8-flags=--expose-gc")
 
 const reachable = Effect.gen(function* () {
   // What a turn or two still hold is no leak.
