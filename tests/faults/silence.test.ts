@@ -56,7 +56,7 @@ describe("a connection on which nothing arrives any more, in either direction", 
     Effect.gen(function* () {
       const server = yield* counting()
       const middle = yield* network(server)
-      const client = yield* dial(middle, {}, deadline("200 millis"))
+      const client = yield* dial(middle, {}, deadline("2 seconds"))
       yield* client.calc({ n: 1 })
       yield* middle.silence
       for (const call of [client.calc({ n: 1 }), Stream.runDrain(client.calcRange({ first: 1, last: 5 }))]) {

@@ -82,6 +82,8 @@ describe("keepalive of a client", () => {
         return peer
       })
       const quiet = yield* connected(false)
+      // What it asked while the call ran has come by then.
+      yield* quiet.heard
       const before = quiet.frames.filter(isPing).length
       const asked = yield* connected(true)
       yield* answering(asked)
