@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
 import { readFileSync } from "node:fs"
+import { type AddressInfo, createServer } from "node:net"
 import { join } from "node:path"
 import { describe } from "node:test"
 import { Effect, Exit, Fiber, Scope, Stream } from "effect"
@@ -81,7 +82,14 @@ describe("a call that its deadline ends says which server it waited for, and why
 
   test("it has no connection yet", () =>
     Effect.gen(function* () {
-      const { calc } = yield* dial({ url: "http://192.0.2.1:80" }, { waitForReady: true }, deadline(100))
+      // It accepts, and says nothing.
+      const silent = createServer()
+      yield* Effect.acquireRelease(
+        Effect.callback<void>((resume) => void silent.listen(0, "127.0.0.1", () => resume(Effect.void))),
+        () => Effect.sync(() => silent.close()),
+      )
+      const { port } = silent.address() as AddressInfo // It listens on TCP.
+      const { calc } = yield* dial({ url: `http://127.0.0.1:${port}` }, { waitForReady: true }, deadline(100))
       assert.match((yield* Effect.flip(calc({ n: 1 }))).message, /^the deadline passed before the call could be sent: /)
     }))
 
