@@ -5,6 +5,7 @@
  */
 import { type DescMessage, fromJsonString, type MessageShape, type Registry, toJsonString } from "@bufbuild/protobuf"
 import { checkJsonBounds } from "./jsonBounds.ts"
+import { heaviestWithin } from "./shape.ts"
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder("utf-8", { fatal: true })
@@ -16,7 +17,7 @@ export const readJson = <D extends DescMessage>(
   maxWeight: number,
   registry: Registry,
 ): MessageShape<D> => {
-  checkJsonBounds(bytes, maxWeight)
+  checkJsonBounds(bytes, maxWeight, heaviestWithin(desc))
   return fromJsonString(desc, decoder.decode(bytes), { registry, ignoreUnknownFields: true })
 }
 

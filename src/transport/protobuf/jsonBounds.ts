@@ -14,7 +14,7 @@ const keyWeight = 96
 const elementWeight = 24
 // Beyond so many keys an object is a table, which takes several times as much room and time for each.
 const manyKeys = 128
-const tableKeyWeight = 320
+const tableKeyWeight = 448
 
 const quote = 0x22
 const comma = 0x2c
@@ -27,8 +27,11 @@ const closeBrace = 0x7d
 
 const exhausted = (message: string) => new RpcError({ code: "resource_exhausted", message })
 
-/** Throws an `RpcError` for JSON that nests too deep, or would take more than `maxWeight` bytes of memory. */
-export const checkJsonBounds = (json: Uint8Array, maxWeight: number): void => {
+/**
+ * Throws an `RpcError` for JSON that nests too deep, or would take more than `maxWeight` bytes of memory, where the heaviest
+ * message that an object in it may become weighs `objectWeight`.
+ */
+export const checkJsonBounds = (json: Uint8Array, maxWeight: number, objectWeight: number): void => {
   const keys = new Int32Array(maxJsonDepth + 1)
   let depth = 0
   // A character beyond Latin-1 makes two bytes of each.
@@ -43,7 +46,8 @@ export const checkJsonBounds = (json: Uint8Array, maxWeight: number): void => {
         depth += 1
         if (depth > maxJsonDepth) throw exhausted(`the JSON nests deeper than ${maxJsonDepth}`)
         keys[depth] = 0
-        weight += containerWeight
+        // The outermost is what the message itself is, of which there is one.
+        weight += depth > 1 && json[at] === openBrace ? containerWeight + objectWeight : containerWeight
         break
       case close:
       case closeBrace:

@@ -177,3 +177,24 @@ export const shapeOf = (desc: DescMessage): Shape => {
   for (const field of desc.fields) fields.set(field.number, fieldShape(field))
   return shape
 }
+
+const heaviest = new WeakMap<DescMessage, number>()
+
+/** What the heaviest message weighs that may lie in one of a type, at any depth; 0 if none may. */
+export const heaviestWithin = (desc: DescMessage): number => {
+  let most = heaviest.get(desc)
+  if (most === undefined) {
+    const found = new Set<Shape>()
+    const look = ({ fields }: Shape): void => {
+      for (const { child } of fields.values()) {
+        if (child === undefined || found.has(child)) continue
+        found.add(child)
+        look(child)
+      }
+    }
+    look(shapeOf(desc))
+    most = Math.max(0, ...Array.from(found, ({ weight }) => weight))
+    heaviest.set(desc, most)
+  }
+  return most
+}

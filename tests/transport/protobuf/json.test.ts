@@ -30,6 +30,10 @@ describe("JSON that is received", () => {
     assert.throws(() => read(PiRequestSchema, `{${keys}}`), over)
     assert.throws(() => read(PiRequestSchema, `{"x":[${"{},".repeat(500_000)}{}]}`), over)
     assert.throws(() => read(PiRequestSchema, `{"x":[${"0,".repeat(1_000_000)}0]}`), over)
+    // An object is as heavy as what it may become.
+    const objects = (list: string) => `{"${list}":[${"{},".repeat(50_000)}{}]}`
+    assert.throws(() => read(nodeDesc, objects("nodes")), over)
+    assert.deepEqual(read(PiRequestSchema, objects("x")), create(PiRequestSchema))
     const numbers = `{"numbers":[${"1,".repeat(100_000)}1]}`
     assert.ok(toJsonString(nodeDesc, read(nodeDesc, numbers)) === numbers)
     const text = "x".repeat(4_000_000)
@@ -48,9 +52,9 @@ describe("JSON that is received", () => {
           typeof one === "object" && one !== null ? 1 + Math.max(0, ...Object.values(one).map(depthOf)) : 0
         const json = bytes(JSON.stringify(value, undefined, spaced ? 2 : undefined))
         const deep = new Uint8Array(Buffer.concat([Buffer.from("[".repeat(200 - depthOf(value))), json]))
-        checkJsonBounds(deep, Number.POSITIVE_INFINITY)
+        checkJsonBounds(deep, Number.POSITIVE_INFINITY, 0)
         const deeper = new Uint8Array(Buffer.concat([Buffer.from("[".repeat(201 - depthOf(value))), json]))
-        assert.throws(() => checkJsonBounds(deeper, Number.POSITIVE_INFINITY), over)
+        assert.throws(() => checkJsonBounds(deeper, Number.POSITIVE_INFINITY, 0), over)
       }),
     )
   })
