@@ -12,6 +12,7 @@ import { client, clientLayers, clientLeaks, discovery } from "./measures/client.
 import { latency } from "./measures/latency.ts"
 import { layers } from "./measures/layers.ts"
 import { connections, leaks } from "./measures/memory.ts"
+import { paused } from "./measures/paused.ts"
 import { bidi, serverStream } from "./measures/streams.ts"
 import { unary } from "./measures/unary.ts"
 import { cheapWorkers, workers } from "./measures/workers.ts"
@@ -27,6 +28,7 @@ const measures: Readonly<Record<string, Measure>> = {
   latency,
   connections,
   leaks,
+  paused,
   layers,
   client,
   clientLayers,

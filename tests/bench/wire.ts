@@ -49,11 +49,12 @@ const uint32 = (value: number): Buffer => {
   return bytes
 }
 
-const beginning = Buffer.concat([
-  preface,
-  frame(settings, 0, 0, Buffer.concat([Buffer.from([0, initialWindowSetting]), uint32(maxWindow)])),
-  frame(windowUpdate, 0, 0, uint32(maxWindow - defaultWindow)),
-])
+const beginning = (streamWindow: number): Buffer =>
+  Buffer.concat([
+    preface,
+    frame(settings, 0, 0, Buffer.concat([Buffer.from([0, initialWindowSetting]), uint32(streamWindow)])),
+    frame(windowUpdate, 0, 0, uint32(maxWindow - defaultWindow)),
+  ])
 
 /** How a call ended. */
 export interface Answer {
@@ -142,12 +143,12 @@ export class Wire implements Disposable {
   private rest: Buffer = Buffer.alloc(0)
   private closed = false
 
-  private constructor(port: number, ready: () => void, failed: (error: Error) => void) {
+  private constructor(port: number, ready: () => void, failed: (error: Error) => void, streamWindow: number) {
     this.authority = `127.0.0.1:${port}`
     this.ready = ready
     this.failed = failed
     this.socket = connect({ port, host: "127.0.0.1", noDelay: true })
-    this.socket.on("connect", () => this.socket.write(beginning))
+    this.socket.on("connect", () => this.socket.write(beginning(streamWindow)))
     this.socket.on("data", (chunk) => typeof chunk === "string" || this.receive(chunk))
     this.socket.on("drain", () => {
       this.writable = true
@@ -160,8 +161,11 @@ export class Wire implements Disposable {
     this.socket.on("close", () => this.fail(new Error("the server has closed the connection")))
   }
 
-  /** Connects, and waits for the server's settings. `failed` hears of whatever goes wrong on the connection later. */
-  static connect(port: number, failed: (error: Error) => void): Promise<Wire> {
+  /**
+   * Connects, and waits for the server's settings. `failed` hears of whatever goes wrong on the connection later. A stream
+   * whose window is smaller than the widest is paused for good once that is full.
+   */
+  static connect(port: number, failed: (error: Error) => void, streamWindow = maxWindow): Promise<Wire> {
     return new Promise((resolve, reject) => {
       const wire: Wire = new Wire(
         port,
@@ -170,6 +174,7 @@ export class Wire implements Disposable {
           reject(error)
           failed(error)
         },
+        streamWindow,
       )
     })
   }
