@@ -14,7 +14,7 @@ import { oddRequests } from "./requests.ts"
 const json = { "content-type": "application/json" }
 const calc = request1(json, '{"n":1}')
 const statuses = (received: Buffer): ReadonlyArray<number> =>
-  Array.from(`${received}`.matchAll(/^HTTP\/1\.1 (\d+) /gm), ([, status]) => Number(status))
+  Array.from(`${received}`.matchAll(/HTTP\/1\.1 (\d+) /g), ([, status]) => Number(status))
 
 /** A service whose Calc waits at a gate, and how many calls have come to it. */
 const gated = Effect.gen(function* () {
