@@ -340,8 +340,11 @@ export class Http1Connection implements Carrying, RequestEvents {
     exchange.closed = true
     this.giveUnread()
     if (!exchange.persistent) return this.close()
-    if (this.requestOver) this.finish()
-    else this.regulate()
+    if (this.requestOver) return this.finish()
+    // Who has its response and doesn't send the rest is as good as idle.
+    this.bodyBy = Math.min(this.bodyBy, performance.now() + this.options.times.idle)
+    this.options.wake(this.bodyBy)
+    this.regulate()
   }
 
   private finish(): void {

@@ -22,6 +22,7 @@ import { Places } from "./places.ts"
 import { Session, type SessionOptions, sessionTimes } from "./session.ts"
 import { longestBeginning, spokenIn } from "./spoken.ts"
 import { type TlsOptions, tlsFault, toServerOptions } from "./tls.ts"
+import { Watchdog } from "./watchdog.ts"
 
 export interface ListenOptions extends SessionOptions {
   /** The address to bind, an IP or a name. Default: 127.0.0.1, this machine only. */
@@ -120,6 +121,7 @@ export const listen = Effect.fnUntraced(function* (
   const sockets = new Map<net.Socket, Carrier>()
   const closed = yield* Deferred.make<void>()
   let draining = false
+  let watchdog: Watchdog | undefined
 
   const context = yield* Effect.context<never>()
   const died = (defect: unknown) => {
@@ -144,8 +146,15 @@ export const listen = Effect.fnUntraced(function* (
   // Before the handshake of TLS: who says nothing has a place as well.
   const admit = (socket: net.Socket) => {
     const address = socket.remoteAddress ?? ""
-    if (places.take(address)) socket.once("close", () => places.give(address))
-    else socket.destroy()
+    if (watchdog?.hears(socket) === true) return socket.destroy()
+    if (!places.take(address)) {
+      watchdog?.left()
+      return socket.destroy()
+    }
+    socket.once("close", () => {
+      places.give(address)
+      watchdog?.left()
+    })
   }
 
   const accept = (socket: net.Socket) => {
@@ -223,7 +232,6 @@ export const listen = Effect.fnUntraced(function* (
     secure === undefined
       ? net.createServer(acceptPlain)
       : tls.createServer({ ...toServerOptions(secure), handshakeTimeout: times.preface }, acceptSecure)
-  server.maxConnections = maxConnections
   if (secure !== undefined) server.on("connection", admit)
   // A handshake that fails is its client's trouble, and one that takes too long isn't ended by itself.
   server.on("tlsClientError", (_: Error, socket: tls.TLSSocket) => socket.destroy())
@@ -232,10 +240,22 @@ export const listen = Effect.fnUntraced(function* (
     server.listen({ host, port, reusePort }, () => resume(Effect.void))
   })
 
+  // What happens to one that can't be accepted is no end of the process.
+  server.on("error", ignore)
+  const bound = server.address()
+  const boundPort = typeof bound === "object" && bound !== null ? bound.port : port
+  const boundHost = typeof bound === "object" && bound !== null ? bound.address : host
+  watchdog = Watchdog.over(boundHost, boundPort, () => {
+    // What can't be done now is tried again a second later.
+    server.close()
+    server.listen({ host, port: boundPort, reusePort })
+  })
+
   const whenClosed = Effect.suspend(() => (sockets.size === 0 ? Effect.void : Deferred.await(closed)))
   yield* Effect.addFinalizer(() =>
     Effect.gen(function* () {
       draining = true
+      watchdog?.end()
       server.close()
       for (const carrier of [...sockets.values()]) carrier.drain()
       yield* Effect.timeoutOption(whenClosed, grace)
@@ -247,6 +267,5 @@ export const listen = Effect.fnUntraced(function* (
     }),
   )
 
-  const bound = server.address()
-  return { host, port: typeof bound === "object" && bound !== null ? bound.port : port, memory }
+  return { host, port: boundPort, memory }
 })

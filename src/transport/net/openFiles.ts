@@ -5,6 +5,7 @@
  * Source: proc(5), /proc/pid/limits.
  */
 import { readFileSync } from "node:fs"
+import { runtimeDeno } from "./deno.ts"
 
 // What a process is given where nobody chose: of most systems.
 const usual = 1024
@@ -26,15 +27,10 @@ const limitOfOpenFiles = (): number | undefined => {
   }
 }
 
-interface DenoPermissions {
-  readonly permissions: { readonly querySync: (of: { readonly name: "read" }) => { readonly state: string } }
-}
-
 // Deno asks whoever sits at the terminal for what it wasn't allowed, and lets nobody read /proc who may not read all.
 const mayRead = (): boolean => {
-  // There under Deno alone, whose types aren't those that we compile with.
-  const { Deno } = globalThis as { readonly Deno?: DenoPermissions }
-  return Deno === undefined || Deno.permissions.querySync({ name: "read" }).state === "granted"
+  const deno = runtimeDeno()
+  return deno === undefined || deno.permissions.querySync({ name: "read" }).state === "granted"
 }
 
 /** How many connections there may be where nobody chose, for a limit of open files. */

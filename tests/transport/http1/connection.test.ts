@@ -14,7 +14,7 @@ import { oddRequests } from "./requests.ts"
 const json = { "content-type": "application/json" }
 const calc = request1(json, '{"n":1}')
 const statuses = (received: Buffer): ReadonlyArray<number> =>
-  Array.from(`${received}`.matchAll(/^HTTP\/1\.1 (\d+) /gm), ([, status]) => Number(status))
+  Array.from(`${received}`.matchAll(/HTTP\/1\.1 (\d+) /g), ([, status]) => Number(status))
 
 /** A service whose Calc waits at a gate, and how many calls have come to it. */
 const gated = Effect.gen(function* () {
@@ -139,14 +139,15 @@ describe("a connection of HTTP/1.1", () => {
       }))
   }
 
-  test("answers a path that nobody serves without waiting for its body", () =>
+  test("answers a path that nobody serves without waiting for its body, and closes where that doesn't come", () =>
     Effect.gen(function* () {
-      const { send, receive } = yield* wire(yield* start(pi))
+      const { send, receive, closed } = yield* wire(yield* start(pi, { http1: { idleTimeout: "300 millis" } }))
       yield* send("POST /none HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n")
       assert.deepEqual(
         yield* receive((received) => (statuses(received).length > 0 ? statuses(received) : undefined)),
         [404],
       )
+      yield* closed
     }))
 
   test("closes once a client reads nothing of a response for too long, and tells its handler", () =>

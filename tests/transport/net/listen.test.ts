@@ -1,5 +1,7 @@
 import assert from "node:assert/strict"
+import { readFileSync } from "node:fs"
 import * as net from "node:net"
+import { join } from "node:path"
 import { describe } from "node:test"
 import { Deferred, Effect, Exit, Fiber, Queue, Scope } from "effect"
 import { errorCode, frameType } from "../../../src/transport/http2/frames.ts"
@@ -204,6 +206,16 @@ describe("one port", () => {
       // The server hears of that a little later.
       const one = Effect.scoped(Effect.flatMap(http1(address), (again) => again({})))
       assert.equal(`${(yield* Effect.eventually(one)).body}`, version)
+    }))
+
+  test("counts connections before their handshake of TLS too", () =>
+    Effect.gen(function* () {
+      const pem = (name: string) => readFileSync(join(import.meta.dirname, "..", "certificates", name), "utf8")
+      const tls = { key: pem("server.key"), cert: pem("server.pem") }
+      const address = yield* open(tellVersion, { maxConnections: 4, tls })
+      const silent = yield* wire(address)
+      yield* (yield* wire(address)).closed
+      silent.socket.destroy()
     }))
 
   test("is told when 0 was asked for, and is on this machine alone if nothing was", () =>
