@@ -23,6 +23,7 @@ import {
 } from "@bufbuild/protobuf/wkt"
 import type { Detail } from "../core/rpc/details.ts"
 import { file_google_rpc_error_details } from "./gen/google/rpc/error_details_pb.ts"
+import { wellFormed } from "./protobuf/json.ts"
 import { readBinary } from "./protobuf/read.ts"
 
 // google.rpc's, and those of protobuf's own that travel in an `Any`.
@@ -78,7 +79,8 @@ export const detailMessage = (type: string, value: object, types: Registry): { d
     )
   }
   // A detail's value is JSON by its definition, which the core has no type for.
-  return { desc, value: fromJson(desc, value as JsonValue, { registry: types }) }
+  const json: JsonValue = JSON.parse(wellFormed(JSON.stringify(value)))
+  return { desc, value: fromJson(desc, json, { registry: types }) }
 }
 
 /** The bytes of a detail. */

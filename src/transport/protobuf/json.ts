@@ -26,7 +26,8 @@ export const writeJson = <D extends DescMessage>(desc: D, message: MessageShape<
 // JSON writes half a character as its number, which readers of other languages refuse; protobuf's own form has a mark for it.
 const escaped = /\\(?:(ud[89a-f][0-9a-f]{2})|.)/g
 
-const wellFormed = (json: string): string =>
+/** JSON as `JSON.stringify` writes it, in well-formed text. */
+export const wellFormed = (json: string): string =>
   json.includes("\\ud")
     ? json.replace(escaped, (written, half: string | undefined) => (half === undefined ? written : "\ufffd"))
     : json

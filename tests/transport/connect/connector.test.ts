@@ -10,7 +10,7 @@ import { unlayered } from "../../../src/core/rpc/interceptor.ts"
 import * as Metadata from "../../../src/core/rpc/metadata.ts"
 import * as Monotonic from "../../../src/core/rpc/monotonic.ts"
 import { connector } from "../../../src/transport/connect/connector.ts"
-import { PiCalculator, PiPointSchema, PiResponseSchema } from "../../../src/transport/gen/pi_pb.ts"
+import { PiCalculator, PiPointSchema, PiRequestSchema, PiResponseSchema } from "../../../src/transport/gen/pi_pb.ts"
 import { type DescMethod, protoMethod } from "../../../src/transport/method.ts"
 import { test } from "../../effect.ts"
 
@@ -50,6 +50,7 @@ const over = (unary: Unary, stream: Streamed = () => assert.fail("no stream"), h
 
 const streamOf = (stream: Streamed, head?: HeadersInit) => over(() => assert.fail("not unary"), stream, head)
 
+const request = create(PiRequestSchema)
 const value3 = create(PiResponseSchema, { value: 3 })
 const point = create(PiPointSchema, { n: 1 })
 
@@ -62,7 +63,7 @@ describe("a call over a Connect-ES transport", () => {
         seen.push(timeout, headers.get("x-asked"))
         return value3
       })
-      assert.equal(yield* connected.unary(call, {}, unlayered), value3)
+      assert.equal(yield* connected.unary(call, request, unlayered), value3)
       assert.deepEqual(seen, [undefined, "yes"])
       assert.deepEqual([call.response.header, call.response.trailer], [[["x-h", "1"]], [["x-t", "2"]]])
     }))
@@ -76,7 +77,7 @@ describe("a call over a Connect-ES transport", () => {
       })
       const now = yield* Monotonic.now
       for (const deadline of [now - 1000, now + 60_000, now + 1e12]) {
-        yield* connected.unary(callOf(calc, deadline), {}, unlayered)
+        yield* connected.unary(callOf(calc, deadline), request, unlayered)
       }
       const [past, near = 0, far] = timeouts
       assert.deepEqual([past, far], [1, 99_999_999])
@@ -90,7 +91,7 @@ describe("a call over a Connect-ES transport", () => {
         Deferred.doneUnsafe(begun, Effect.succeed(signal))
         return new Promise(() => {})
       })
-      const fiber = yield* Effect.forkChild(connected.unary(callOf(calc), {}, unlayered))
+      const fiber = yield* Effect.forkChild(connected.unary(callOf(calc), request, unlayered))
       const signal = yield* Deferred.await(begun)
       fiber.interruptUnsafe()
       yield* Effect.yieldNow
@@ -168,13 +169,13 @@ describe("a call over a Connect-ES transport", () => {
         Stream.runDrain(streamOf(fail).stream(callOf(calcStream), Stream.empty, unlayered)),
       )
       assert.deepEqual([late.header, late.metadata], [[["x-h", "1"]], [["x-all", "here"]]])
-      const early = yield* Effect.flip(over(() => Promise.reject(refused)).unary(callOf(calc), {}, unlayered))
+      const early = yield* Effect.flip(over(() => Promise.reject(refused)).unary(callOf(calc), request, unlayered))
       assert.deepEqual([early.header, early.metadata], [[], [["x-all", "here"]]])
     }))
 
   test("that the server cancelled stays cancelled", () =>
     Effect.gen(function* () {
       const connected = over(() => Promise.reject(new ConnectError("by policy", Code.Canceled)))
-      assert.equal((yield* Effect.flip(connected.unary(callOf(calc), {}, unlayered))).code, "cancelled")
+      assert.equal((yield* Effect.flip(connected.unary(callOf(calc), request, unlayered))).code, "cancelled")
     }))
 })
