@@ -9,7 +9,8 @@ import { cache } from "./cli/cache.ts"
 import { calc } from "./cli/calc.ts"
 import { discover } from "./cli/discover.ts"
 import { experiment } from "./cli/experiment.ts"
-import { exitCode, explain } from "./cli/failure.ts"
+import { exitCode, explain, misused } from "./cli/failure.ts"
+import { flushed, withOutputs } from "./cli/log.ts"
 import { range } from "./cli/range.ts"
 import { report } from "./cli/report.ts"
 import { serve, serveByDefault } from "./cli/serve.ts"
@@ -37,9 +38,7 @@ const presenter = Effect.map(
         case "Version":
           return Console.log(`${event.name} ${event.version}`)
         case "InvalidInvocation":
-          return Console.error(
-            `${event.errors.map((error) => error.message).join("\n")}\nSee ${event.commandPath.join(" ")} --help`,
-          )
+          return misused(event.errors, event.commandPath)
       }
     },
   }),
@@ -59,6 +58,7 @@ const main = Command.run(basel, { version }).pipe(
   ),
   Effect.provide(NodeServices.layer),
   Effect.tapCause(explain),
+  withOutputs,
 )
 
 const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
@@ -76,5 +76,8 @@ const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
 
 runMain(main, {
   disableErrorReporting: true,
-  teardown: (exit, onExit) => onExit(exitCode(exit, Number(process.exitCode ?? 130))),
+  teardown: (exit, onExit) => {
+    const code = exitCode(exit, Number(process.exitCode ?? 130))
+    flushed().then(() => onExit(code))
+  },
 })

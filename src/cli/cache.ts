@@ -4,6 +4,7 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt"
 import { Duration, Effect, Option, Stdio, Stream } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
+import { printable } from "../core/rpc/printable.ts"
 import { Cache, type Change, type SetRequest } from "../transport/gen/cache_pb.ts"
 import { type ClientOptions, clientFlags, clientOf } from "./client.ts"
 import { positiveDurationFlag } from "./duration.ts"
@@ -28,22 +29,6 @@ const durationOf = (ttl: Option.Option<Duration.Duration>) =>
   })
 
 const base64 = (value: Uint8Array): string => Buffer.from(value).toString("base64")
-
-// What a terminal would obey, or doesn't show: control characters, those that turn the direction of text, ends of lines.
-const unprintable = /[\p{C}\p{Zl}\p{Zp}]/u
-const eachUnprintable = /[\p{C}\p{Zl}\p{Zp}]/gu
-
-const escaped = (character: string): string =>
-  Array.from(
-    { length: character.length },
-    (_, at) => `\\u${character.charCodeAt(at).toString(16).padStart(4, "0")}`,
-  ).join("")
-
-/** A text as it may be shown on a terminal: as it is, or in quotes as JSON where it has what can't be printed. */
-export const printable = (text: string): string =>
-  text !== "" && !unprintable.test(text) && !text.startsWith('"')
-    ? text
-    : JSON.stringify(text).replace(eachUnprintable, escaped)
 
 const longestShown = 60
 

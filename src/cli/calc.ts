@@ -4,6 +4,7 @@
 import { Effect, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
 import { clientFlags, piClient } from "./client.ts"
+import { numberFlag } from "./number.ts"
 import { numbers, numbersArgument } from "./numbers.ts"
 import { jsonFlag, pointLine, printLines } from "./output.ts"
 
@@ -13,12 +14,8 @@ export const calc = Command.make(
     numbers: numbersArgument,
     ...clientFlags,
     json: jsonFlag,
-    concurrency: Flag.Int("concurrency").pipe(
+    concurrency: numberFlag("concurrency", { min: 1, max: 10_000 }).pipe(
       Flag.withDescription("How many calls may run at once; answers keep their order"),
-      Flag.filter(
-        (limit) => limit >= 1 && limit <= 10_000,
-        (limit) => `Expected a number from 1 to 10000, not ${limit}`,
-      ),
       Flag.withDefault(1),
     ),
   },

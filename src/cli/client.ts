@@ -12,17 +12,19 @@ import * as Backoff from "../core/rpc/backoff.ts"
 import { path } from "../core/rpc/call.ts"
 import { RpcError } from "../core/rpc/error.ts"
 import * as Metadata from "../core/rpc/metadata.ts"
+import { escaped } from "../core/rpc/printable.ts"
 import * as ServiceConfig from "../core/rpc/serviceConfig.ts"
 import { type Channel, connect, protocols } from "../transport/channel.ts"
 import * as Client from "../transport/client.ts"
-import { withoutUser } from "../transport/etcd/url.ts"
 import { PiCalculator } from "../transport/gen/pi_pb.ts"
 import { compression, encodings } from "../transport/layers/compression.ts"
 import type { DescService } from "../transport/method.ts"
 import { type DiscoveryFlags, discovered, discoveryFlags } from "./discovery.ts"
 import { durationFlag } from "./duration.ts"
 import { metadataLines, UsageError } from "./failure.ts"
-import { readFile } from "./file.ts"
+import { fileFlag, readFile } from "./file.ts"
+import { Hint, hintFor, inFlags } from "./hint.ts"
+import { numberFlag } from "./number.ts"
 import { type ClientTlsFlags, clientTlsFlags, readClientTls } from "./tls.ts"
 import { when } from "./when.ts"
 
@@ -63,6 +65,10 @@ export const clientFlags = {
     Flag.withDescription("What to speak to it"),
     Flag.withDefault("grpc"),
   ),
+  httpVersion: Flag.Literals("http-version", ["1.1", "2"]).pipe(
+    Flag.withDescription("What carries the calls; 1.1 with --protocol connect or grpc-web alone"),
+    Flag.withDefault("2"),
+  ),
   deadline: durationFlag("deadline").pipe(
     Flag.withDescription("How long a call may take, such as 5s; no limit by default"),
     Flag.optional,
@@ -72,13 +78,9 @@ export const clientFlags = {
     encodings.map(({ name }) => name),
   ).pipe(Flag.withDescription("Compress requests, and accept compressed answers"), Flag.optional),
   header,
-  attempts: Flag.Int("attempts").pipe(
+  attempts: numberFlag("attempts", { min: 1, max: 100 }).pipe(
     Flag.withDescription(
       `How often to try a call that may be repeated while the server is unavailable; 1 for once only (default: ${usualAttempts}, or what --service-config says)`,
-    ),
-    Flag.filter(
-      (attempts) => attempts >= 1 && attempts <= 100,
-      (attempts) => `Expected a number from 1 to 100, not ${attempts}`,
     ),
     Flag.optional,
   ),
@@ -86,8 +88,7 @@ export const clientFlags = {
     Flag.withDescription("Wait for a server that can't be reached, as long as the deadline allows"),
     Flag.withDefault(false),
   ),
-  serviceConfig: Flag.String("service-config").pipe(
-    Flag.withMetavar("file"),
+  serviceConfig: fileFlag("service-config").pipe(
     Flag.withDescription("Call as this service config says: gRPC's, in JSON"),
     Flag.optional,
   ),
@@ -103,6 +104,7 @@ export const clientFlags = {
 
 export interface ClientOptions extends ClientTlsFlags, DiscoveryFlags {
   readonly protocol: (typeof protocols)[number]
+  readonly httpVersion: "1.1" | "2"
   readonly deadline: Option.Option<Parameters<typeof deadline>[0]>
   readonly compress: Option.Option<string>
   readonly header: Metadata.Metadata
@@ -123,24 +125,23 @@ const verbosely: CallLayer = intercept((call, next) =>
       return say([
         ...metadataLines(call.response.header).map((line) => `< ${line}`),
         ...metadataLines(call.response.trailer).map((line) => `< ${line} (trailer)`),
-        ...(error === undefined ? [] : [`< ${error.code}: ${error.message}`]),
+        ...(error === undefined ? [] : [`< ${error.code}: ${escaped(error.message)}`]),
       ])
     }),
   ),
 )
 
-// A server that isn't there is what a newcomer meets first.
-const hint = ({ discover, address }: ClientOptions): CallLayer => {
-  const text = Option.match(discover, {
-    onNone: () =>
-      `looked for a server at ${Option.getOrElse(address, () => usualAddress)}: start one with "bun run src/main.ts serve", or say where it is with --address`,
-    onSome: (url) =>
-      `looked for servers in ${withoutUser(url)}: "bun run src/main.ts discover" shows who is there, and "serve --etcd" puts a server in`,
-  })
+/** Says with an error what can be done about it. */
+const hinted = ({ discover, address }: ClientOptions): CallLayer => {
+  const sought = { discover, address: Option.getOrElse(address, () => usualAddress) }
   return intercept((call, next) =>
-    Effect.mapError(next(call), (error) =>
-      error.code === "unavailable" ? new RpcError({ ...error, message: `${error.message}\n  ${text}` }) : error,
-    ),
+    Effect.mapError(next(call), (error) => {
+      const text = hintFor(error, sought)
+      const { code, message, details, metadata, header, method, cause } = error
+      const why = text === undefined ? cause : new Hint({ text, cause })
+      const named = method === undefined ? {} : { method }
+      return new RpcError({ code, message: inFlags(message), details, metadata, header, ...named, cause: why })
+    }),
   )
 }
 
@@ -161,11 +162,16 @@ const persevering = Effect.fnUntraced(function* ({ connector }: Channel, maxAtte
 })
 
 const channel = Effect.fnUntraced(function* (options: ClientOptions) {
-  const { protocol, waitForReady } = options
+  const { protocol, waitForReady, httpVersion } = options
+  if (httpVersion === "1.1" && protocol === "grpc") {
+    return yield* new UsageError({
+      message: "--http-version 1.1 needs --protocol connect or grpc-web: gRPC is HTTP/2 always",
+    })
+  }
   const tls = yield* readClientTls(options)
   const config = yield* Effect.transposeOption(Option.map(options.serviceConfig, readServiceConfig))
   const attempts = Option.getOrElse(options.attempts, () => (Option.isSome(config) ? 1 : usualAttempts))
-  const connecting = { protocol, waitForReady, ...(tls && { tls }) }
+  const connecting = { protocol, waitForReady, httpVersion, ...(tls && { tls }) }
   const opened: Channel =
     (yield* discovered(options, connecting)) ??
     (yield* connect(
@@ -179,7 +185,7 @@ const channel = Effect.fnUntraced(function* (options: ClientOptions) {
     options.verbose ? verbosely : identity,
     attempts === 1 ? identity : yield* persevering(opened, attempts),
     Option.isSome(config) ? serviceConfig(config.value) : identity,
-    hint(options),
+    hinted(options),
     when(options.deadline, deadline),
     when(options.compress, (name) => compression(preferred(name), { minBytes: 0 })),
     metadata(options.header),

@@ -1,12 +1,13 @@
 /**
  * `basel discover`: the endpoints that a registry has of a service.
  */
-import { Effect, Stream } from "effect"
+import { Data, Effect, Option, Stream } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { endpoints } from "../core/discovery/endpoints.ts"
 import type { Endpoint, Registry } from "../core/discovery/registry.ts"
 import * as Backoff from "../core/rpc/backoff.ts"
 import { RpcError } from "../core/rpc/error.ts"
+import { printable, withoutUser } from "../core/rpc/printable.ts"
 import { openRegistry } from "../transport/registry.ts"
 import { logBeside } from "./discovery.ts"
 import { jsonFlag, printLines } from "./output.ts"
@@ -44,7 +45,14 @@ const changes = <E, R>(lists: Stream.Stream<ReadonlyArray<Endpoint>, E, R>): Str
     },
   )
 
-const changeLine = ({ change, address }: Change): string => `${change === "added" ? "+" : "-"} ${address}`
+const changeLine = ({ change, address }: Change): string => `${change === "added" ? "+" : "-"} ${printable(address)}`
+
+/** A registry that can be asked, and knows nobody. */
+class NoEndpointError extends Data.TaggedError("NoEndpointError")<{ readonly url: string }> {
+  override get message(): string {
+    return `no server is registered in ${this.url}: check the service's name, or wait for one with --watch`
+  }
+}
 
 export const discover = Command.make(
   "discover",
@@ -69,11 +77,10 @@ export const discover = Command.make(
         const line = json ? (change: Change) => JSON.stringify(change) : changeLine
         return yield* printLines(Stream.map(changes(lists(registry, service)), line))
       }
-      const line = json ? (address: string) => JSON.stringify({ address }) : (address: string) => address
-      const first = Stream.flatMap(Stream.take(registry.resolve(service), 1), (list) =>
-        Stream.fromIterable(addresses(list)),
-      )
-      yield* printLines(Stream.map(first, line))
+      const line = json ? (address: string) => JSON.stringify({ address }) : (address: string) => printable(address)
+      const first = Option.getOrElse(yield* Stream.runHead(registry.resolve(service)), () => [])
+      if (first.length === 0) return yield* new NoEndpointError({ url: withoutUser(url) })
+      yield* printLines(Stream.map(Stream.fromIterable(addresses(first)), line))
     },
     Effect.scoped,
     logBeside,

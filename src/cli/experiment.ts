@@ -1,11 +1,12 @@
 /**
  * `basel experiment`: the tutorial's experiment, one after another against several at a time.
  */
-import { Duration, Effect, Option, Stream, Terminal } from "effect"
+import { Console, Duration, Effect, Option, type PlatformError, Stdio, Stream, Terminal } from "effect"
 import { Command, Flag, TerminalCapabilities } from "effect/cli"
 import { maxCalls, measure } from "../core/pi/experiment.ts"
 import { type ClientOptions, clientFlags, piClient } from "./client.ts"
 import { type Measurement, measurementJson, measurementLines, type Paper } from "./measurements.ts"
+import { numberFlag } from "./number.ts"
 import { jsonFlag, printLines, showProgress } from "./output.ts"
 import { ownServer } from "./ownServer.ts"
 
@@ -28,10 +29,12 @@ interface ExperimentOptions extends ClientOptions {
   readonly calls: number
   /** How long the server waits before each call, if that is known. */
   readonly delayMillis: number | undefined
+  /** Is told of each measurement as it is there. */
+  readonly measured: (measurement: Measurement) => Effect.Effect<void, PlatformError.PlatformError, Stdio.Stdio>
 }
 
 /** Measures one server over one connection, each number of calls at a time in its turn. */
-const measureServer = Effect.fnUntraced(function* ({ calls, delayMillis, ...options }: ExperimentOptions) {
+const measureServer = Effect.fnUntraced(function* ({ calls, delayMillis, measured, ...options }: ExperimentOptions) {
   const client = yield* piClient(options)
   const progress = { atATime: 0, answered: 0 }
   const url = Option.getOrElse(options.address, () => "the servers that are found")
@@ -50,7 +53,7 @@ const measureServer = Effect.fnUntraced(function* ({ calls, delayMillis, ...opti
   })
   // Not counted: code that runs for the first time is slow, and would be so in the first row only.
   yield* timed(mostAtATime)
-  return yield* Effect.forEach(atATimes, timed)
+  return yield* Effect.forEach(atATimes, (atATime) => Effect.tap(timed(atATime), measured))
 }, Effect.scoped)
 
 const measureOwnServer = (delayMillis: number, options: Omit<ExperimentOptions, "address" | "delayMillis">) =>
@@ -58,6 +61,15 @@ const measureOwnServer = (delayMillis: number, options: Omit<ExperimentOptions, 
     Effect.flatMap(ownServer(delayMillis), (address) =>
       measureServer({ ...options, address: Option.some(address), delayMillis }),
     ),
+  )
+
+/** What shows, where there is no terminal for a counter, that something goes on. */
+const noted = ({ delayMillis, atATime, seconds }: Measurement) =>
+  Effect.flatMap(Stdio.Stdio, ({ stderrIsTerminal }) =>
+    Effect.flatMap(stderrIsTerminal, (isTerminal) => {
+      const where = delayMillis === undefined ? "" : `${delayMillis} ms on the server, `
+      return isTerminal ? Effect.void : Console.error(`${where}${atATime} at a time: ${seconds.toFixed(3)} s`)
+    }),
   )
 
 export const experiment = Command.make(
@@ -69,12 +81,8 @@ export const experiment = Command.make(
       Flag.withMetavar("url"),
       Flag.optional,
     ),
-    calls: Flag.Int("calls").pipe(
+    calls: numberFlag("calls", { min: 1, max: maxCalls }).pipe(
       Flag.withDescription("How many calls to make each time"),
-      Flag.filter(
-        (calls) => calls >= 1 && calls <= maxCalls,
-        (calls) => `Expected a number from 1 to ${maxCalls}, not ${calls}`,
-      ),
       Flag.withDefault(999),
     ),
     json: jsonFlag,
@@ -82,11 +90,12 @@ export const experiment = Command.make(
   Effect.fnUntraced(function* ({ address, json, ...options }) {
     const paper = yield* paperInUse
     const named = Option.isSome(address) || Option.isSome(options.discover)
+    const measured = json ? (one: Measurement) => printLines(Stream.succeed(measurementJson(one))) : noted
+    const all = { ...options, measured }
     const measurements = named
-      ? yield* measureServer({ ...options, address, delayMillis: undefined })
-      : (yield* Effect.forEach([0, 10], (delay) => measureOwnServer(delay, options))).flat()
-    const lines = json ? measurements.map(measurementJson) : measurementLines(measurements, paper)
-    yield* printLines(Stream.fromIterable(lines))
+      ? yield* measureServer({ ...all, address, delayMillis: undefined })
+      : (yield* Effect.forEach([0, 10], (delay) => measureOwnServer(delay, all))).flat()
+    if (!json) yield* printLines(Stream.fromIterable(measurementLines(measurements, paper)))
   }),
 ).pipe(
   Command.withDescription("The tutorial's experiment: 999 calls one after another, then several at a time"),

@@ -1,9 +1,10 @@
 /**
  * The numbers that a command works on: arguments such as `999` and `1..999`, or else the lines of standard input.
  */
-import { Effect, type PlatformError, Result, Stdio, Stream } from "effect"
+import { Console, Effect, type PlatformError, Result, Stdio, Stream } from "effect"
 import { Argument, CliError } from "effect/cli"
 import { RpcError } from "../core/rpc/error.ts"
+import { quoted } from "../core/rpc/printable.ts"
 import { UsageError } from "./failure.ts"
 
 /** Every n with first <= n <= last; one number is a range of one. */
@@ -49,19 +50,53 @@ export const numbersArgument = Argument.String("numbers").pipe(
 
 const ofRange = ({ first, last }: Range): Stream.Stream<number> => Stream.range(first, last)
 
-const ofInput = Stream.unwrap(Effect.map(Stdio.Stdio, ({ stdin }) => stdin)).pipe(
+// What most lines are: a number that needs no look at its bounds.
+const plain = /^\d{1,9}$/
+
+const invalidLine = (line: string, expected: string): UsageError =>
+  new UsageError({ message: `Invalid line of standard input: ${quoted(line)}. Expected: ${expected}` })
+
+/** The numbers of some lines: those that stand alone together, which costs a tenth of one after another. */
+const ofLines = (lines: ReadonlyArray<string>): ReadonlyArray<Stream.Stream<number, UsageError>> => {
+  const parts: Array<Stream.Stream<number, UsageError>> = []
+  let alone: Array<number> = []
+  const cut = () => {
+    if (alone.length > 0) parts.push(Stream.fromArray(alone))
+    alone = []
+  }
+  for (const text of lines) {
+    const line = text.trim()
+    if (line === "") continue
+    if (plain.test(line)) {
+      alone.push(Number(line))
+      continue
+    }
+    const range = parseRange(line)
+    if (Result.isSuccess(range) && range.success.first === range.success.last) {
+      alone.push(range.success.first)
+      continue
+    }
+    cut()
+    parts.push(Result.isFailure(range) ? Stream.fail(invalidLine(line, range.failure)) : ofRange(range.success))
+  }
+  cut()
+  return parts
+}
+
+const prompt = "reading numbers and ranges from standard input, one a line; Ctrl-D ends it, --help says more"
+
+const ofInput = Stream.unwrap(
+  Effect.gen(function* () {
+    const { stdin, stdinIsTerminal } = yield* Stdio.Stdio
+    // Who sits there would wait for us, and we for them.
+    if (yield* stdinIsTerminal) yield* Console.error(prompt)
+    return stdin
+  }),
+).pipe(
   (bytes) => Stream.decodeText(bytes),
   Stream.splitLines,
-  Stream.map((line) => line.trim()),
-  Stream.filter((line) => line !== ""),
-  Stream.mapEffect((line) =>
-    Effect.mapError(
-      Effect.fromResult(parseRange(line)),
-      (expected) =>
-        new UsageError({ message: `Invalid line of standard input: ${JSON.stringify(line)}. Expected: ${expected}` }),
-    ),
-  ),
-  Stream.flatMap(ofRange),
+  Stream.mapArray((lines) => [ofLines(lines)] as const),
+  Stream.flatMap((parts) => Stream.flatten(Stream.fromIterable(parts))),
 )
 
 /** The numbers of the arguments, or of standard input if there are none, as they come. */

@@ -9,11 +9,12 @@
 import { URL } from "node:url"
 import { Worker } from "node:worker_threads"
 import { Data, Effect, type Scope } from "effect"
+import { self } from "./self.ts"
 
 /** A command's own server could not be started. */
 export class OwnServerError extends Data.TaggedError("OwnServerError")<{ readonly reason: string }> {
   override get message(): string {
-    return `cannot start a server of its own: ${this.reason}\n  start one with "bun run src/main.ts serve", and say where it is with --address`
+    return `cannot start a server of its own: ${this.reason}\n  start one with "${self("serve")}", and say where it is with --address`
   }
 }
 

@@ -12,6 +12,7 @@ import { tracing } from "../core/layers/tracing.ts"
 import * as Calculator from "../core/pi/calculator.ts"
 import * as Journal from "../core/pi/journal.ts"
 import { closedForm, summation } from "../core/pi/series.ts"
+import { escaped } from "../core/rpc/printable.ts"
 import { PiCalculator } from "../transport/gen/pi_pb.ts"
 import { PiCalculator as StreamingPiCalculator } from "../transport/gen/streaming/pi_pb.ts"
 import { healthService } from "../transport/health.ts"
@@ -20,6 +21,8 @@ import { serve as listenAndServe } from "../transport/server.ts"
 import * as Service from "../transport/service.ts"
 import { type RegistrationFlags, registering, registrationFlags, unregistered } from "./discovery.ts"
 import { durationFlag, positiveDurationFlag } from "./duration.ts"
+import { numberFlag } from "./number.ts"
+import { self, word } from "./self.ts"
 import { type CacheFlags, type Caching, cacheFlags, caching, uncached } from "./store.ts"
 import { readTls, type TlsFlags, tlsFlags } from "./tls.ts"
 import { when } from "./when.ts"
@@ -27,12 +30,8 @@ import { type WorkersFlags, work, workers, workersFlags } from "./workers.ts"
 
 const flags = {
   host: Flag.String("host").pipe(Flag.withDescription("The address to listen on"), Flag.withDefault("127.0.0.1")),
-  port: Flag.Int("port").pipe(
+  port: numberFlag("port", { of: "a port", min: 0, max: 65_535 }).pipe(
     Flag.withDescription("The port to listen on; 0 for any that is free"),
-    Flag.filter(
-      (port) => port >= 0 && port <= 65_535,
-      (port) => `Expected a port from 0 to 65535, not ${port}`,
-    ),
     Flag.withDefault(8080),
   ),
   streaming: Flag.Boolean("streaming").pipe(
@@ -52,18 +51,20 @@ const flags = {
     Flag.withDescription("How long running calls may go on after Ctrl-C"),
     Flag.withDefault(Duration.seconds(10)),
   ),
+  drainDelay: durationFlag("drain-delay").pipe(
+    Flag.withDescription(
+      "How long to go on serving after Ctrl-C with a health of NOT_SERVING, so that proxies that ask for it send calls elsewhere",
+    ),
+    Flag.withDefault(Duration.zero),
+  ),
   log: Flag.Boolean("log").pipe(Flag.withDescription("Log each call's status and cost"), Flag.withDefault(false)),
   ...workersFlags,
   ...registrationFlags,
   ...cacheFlags,
   ...tlsFlags,
-  maxConnections: Flag.Int("max-connections").pipe(
+  maxConnections: numberFlag("max-connections", { min: 1 }).pipe(
     Flag.withDescription(
       "Close further connections than these, in each worker; keep it below ulimit -n; 65536 by default",
-    ),
-    Flag.filter(
-      (max) => max > 0,
-      (max) => `Expected 1 connection or more, not ${max}`,
     ),
     Flag.optional,
   ),
@@ -97,6 +98,7 @@ export interface ServeFlags extends TlsFlags, CacheFlags, RegistrationFlags, Wor
   readonly seed: Option.Option<string>
   readonly summation: boolean
   readonly grace: Duration.Duration
+  readonly drainDelay: Duration.Duration
   readonly log: boolean
   readonly maxConnections: Option.Option<number>
   readonly keepaliveTime: Option.Option<Duration.Duration>
@@ -114,6 +116,7 @@ export const defaults: ServeFlags = {
   seed: Option.none(),
   summation: false,
   grace: Duration.seconds(10),
+  drainDelay: Duration.zero,
   log: false,
   workers: 1,
   worker: Option.none(),
@@ -135,7 +138,7 @@ const seeded = (seed: string): CallLayer => intercept((call, next) => Random.wit
 
 const keep = ({ time, level, text }: Journal.Entry): Effect.Effect<void> =>
   // JSON, so that no text can pass for a line of our own.
-  Effect.logInfo(`report ${JSON.stringify({ level, text, ...(time === undefined ? {} : { time }) })}`)
+  Effect.logInfo(`report ${escaped(JSON.stringify({ level, text, ...(time === undefined ? {} : { time }) }))}`)
 
 const limited =
   (options: ServeFlags): CallLayer =>
@@ -155,9 +158,6 @@ const layers =
       limited(options),
     )
 
-/** A word as a shell takes it. */
-const word = (text: string): string => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`)
-
 const commands = (url: string, { streaming, cache, cert, clientCa }: ServeFlags): ReadonlyArray<string> => {
   const { host } = new URL(url)
   // A certificate is its own authority to curl and grpcurl, whoever signed it.
@@ -175,7 +175,7 @@ const commands = (url: string, { streaming, cache, cert, clientCa }: ServeFlags)
     `grpcurl ${trust} -import-path ${folder} -proto pi.proto -d '{"n":999}' ${host} pi.PiCalculator/Calc`
   const ours = (...args: ReadonlyArray<string>) =>
     // It would have to be told the authority, which the server does not know.
-    Option.isSome(cert) ? [] : [`bun run src/main.ts ${args.join(" ")} --address ${url}`]
+    Option.isSome(cert) ? [] : [self(...args, "--address", url)]
   const caching = Option.isSome(cache) ? ours("cache", "set", "greeting", "hello") : []
   if (streaming) return [grpcurl("proto/streaming"), ...caching]
   return [
@@ -212,8 +212,9 @@ export const listening = Effect.fnUntraced(function* (options: ServeFlags) {
       maxAgeGrace: options.maxConnectionAgeGrace,
     }),
   })
-  // Before the server drains: who watches is told while there are streams to tell it in.
-  yield* Effect.addFinalizer(() => health.shutdown)
+  // Before the server drains: those that watch are told while there are streams to tell it in, and those that ask now and
+  // then have the time to ask.
+  yield* Effect.addFinalizer(() => Effect.andThen(health.shutdown, Effect.sleep(options.drainDelay)))
   return server
 })
 

@@ -11,10 +11,9 @@ import {
   tlsFault,
 } from "../transport/net/tls.ts"
 import { UsageError } from "./failure.ts"
-import { readFile } from "./file.ts"
+import { fileFlag, readFile } from "./file.ts"
 
-const pem = (name: string, description: string) =>
-  Flag.String(name).pipe(Flag.withMetavar("file"), Flag.withDescription(description), Flag.optional)
+const pem = (name: string, description: string) => fileFlag(name).pipe(Flag.withDescription(description), Flag.optional)
 
 const flagOf = { ca: "--ca", cert: "--cert", key: "--key", clientCa: "--client-ca" } as const
 

@@ -42,6 +42,8 @@ export interface ConnectOptions extends MessageLimits {
   /**
    * `1.1` for Connect and gRPC-Web through what knows no other, to the first address and by the runtime's own client; gRPC
    * is HTTP/2 always. Default: `2`.
+   *
+   * @example connect("https://pi.example.workers.dev", { protocol: "connect", httpVersion: "1.1" })
    */
   readonly httpVersion?: "1.1" | "2"
   /** How to speak TLS to `https:` addresses. Default: with the runtime's own certificate authorities. */
@@ -50,6 +52,16 @@ export interface ConnectOptions extends MessageLimits {
   readonly waitForReady?: boolean
   /** How long a server may take from the first packet to its HTTP/2 preface. Default: 20 seconds, as gRPC's. */
   readonly connectTimeout?: Duration.Input
+  /**
+   * How long a server may take for a frame of HTTP/2, or for a header block of several, from its first bytes to its last.
+   * After that the connection is closed, and its calls are `unavailable`. Default: 30 seconds.
+   *
+   * Source: RFC 9113, sections 4.3 and 10.5.
+   *
+   * @example
+   * connect("http://127.0.0.1:8080", { frameTimeout: "5 seconds" })
+   */
+  readonly frameTimeout?: Duration.Input
   /** How long to wait between tries to connect. Default: gRPC's 1 s × 1.6, ±20 %, 120 s at most. */
   readonly backoff?: Backoff.Backoff
   /** When a server that says nothing is asked whether it is there. */
@@ -94,7 +106,11 @@ export const connect = Effect.fnUntraced(function* (
   const { codec = "proto", httpVersion = "2" } = options
   const { connectTimeout = "20 seconds", backoff = Backoff.connection, maxConnections = 16, limits } = options
   const targets = yield* parse(typeof address === "string" ? [address] : address, tls)
-  const dialling = { times: clientTimes(keepalive, maxIdle), limits: limitsOf(limits), timeout: connectTimeout }
+  const dialling = {
+    times: clientTimes(keepalive, maxIdle, options.frameTimeout),
+    limits: limitsOf(limits),
+    timeout: connectTimeout,
+  }
   const [first] = targets
   if (httpVersion === "1.1" && protocol !== "grpc") {
     const overHttp1 = yield* http1Client(first)

@@ -1,7 +1,7 @@
 /**
  * `discover`: a channel to all endpoints of a service.
  */
-import { type Duration, Effect, type Scope } from "effect"
+import { type Duration, Effect, Queue, type Scope } from "effect"
 import { balanced } from "../core/balance/balancer.ts"
 import { endpoints } from "../core/discovery/endpoints.ts"
 import type { Registry } from "../core/discovery/registry.ts"
@@ -22,7 +22,8 @@ export interface DiscoverOptions extends ConnectOptions {
  * An endpoint's address is one that `connect` takes; one that is only `host:port` gets `https://` in front where there are
  * options for `tls`, else `http://`. One that is no address is logged and left out. Calls fail and wait as it is said of
  * `balanced`: those that no server has taken go to another endpoint, so a server that drains, or has left, fails none of
- * them. Fails with an `AddressError` where `tls` can't be used.
+ * them. A registry that doesn't tell of
+ * changes by itself, as DNS, is asked again when an endpoint is lost. Fails with an `AddressError` where `tls` can't be used.
  *
  * @example
  * const channel = (yield* discover(registry, "pi")).pipe(leastRequest(), retry(), deadline("5 seconds"))
@@ -39,10 +40,12 @@ export const discover = Effect.fnUntraced(function* (
     const message = `cannot connect to endpoints of ${JSON.stringify(service)}: tls.${fault.option} ${fault.message}`
     return yield* new AddressError({ address: service, message })
   }
+  const lost = yield* Queue.sliding<void>(1)
   const scheme = tls === undefined ? "http" : "https"
   return yield* balanced({
     service,
-    endpoints: endpoints(registry, service),
+    endpoints: endpoints(registry, service, undefined, Queue.take(lost)),
+    lost: Effect.asVoid(Queue.offer(lost, undefined)),
     open: ({ address }) => Effect.map(connect(withScheme(address, scheme), options), ({ connector }) => connector),
     waitForReady,
     grace,

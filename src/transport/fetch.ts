@@ -6,6 +6,7 @@ import { Effect } from "effect"
 import type { Call } from "../core/rpc/call.ts"
 import type { Service } from "../core/rpc/service.ts"
 import { ConnectServer } from "./connect/server.ts"
+import { distinct } from "./distinct.ts"
 import { type ExecutionContext, FetchExchange } from "./fetchExchange.ts"
 import type { MessageLimits } from "./limits.ts"
 import { notFound } from "./refusal.ts"
@@ -37,7 +38,8 @@ export const toFetch = Effect.fnUntraced(function* <R>(
   limits: MessageLimits = {},
 ): Effect.fn.Return<FetchHandler, never, Exclude<R, Call>> {
   const context = yield* Effect.context<Exclude<R, Call>>()
-  const all = Array.isArray(services) ? services : [services]
+  const all: ReadonlyArray<Service<DescService, R>> = Array.isArray(services) ? services : [services]
+  yield* distinct(all)
   // What the programs need is in the context that they are run with.
   const server = new ConnectServer(all as ReadonlyArray<Service<DescService, never>>, context, limits)
   return (request, context) =>

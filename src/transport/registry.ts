@@ -4,10 +4,11 @@
 import { Effect, type Scope } from "effect"
 import type { Registry } from "../core/discovery/registry.ts"
 import { staticRegistry } from "../core/discovery/static.ts"
+import { quoted, withoutUser } from "../core/rpc/printable.ts"
 import { parseName } from "./dns/name.ts"
 import { dns } from "./dns/registry.ts"
 import { etcd } from "./etcd/registry.ts"
-import { parseEtcdUrl, withoutUser } from "./etcd/url.ts"
+import { parseEtcdUrl } from "./etcd/url.ts"
 import { AddressError } from "./net/address.ts"
 import type { ClientTlsOptions } from "./net/tls.ts"
 
@@ -43,7 +44,7 @@ export const openRegistry = Effect.fnUntraced(function* (
 ): Effect.fn.Return<OpenedRegistry, AddressError, Scope.Scope> {
   const fail = (what: string) => {
     const address = withoutUser(url)
-    return new AddressError({ address, message: `${JSON.stringify(address)} ${what}` })
+    return new AddressError({ address, message: `${quoted(address)} ${what}` })
   }
   const [scheme] = url.split(":", 1)
   switch (scheme) {

@@ -9,6 +9,7 @@ import type { Call } from "../core/rpc/call.ts"
 import type { Service } from "../core/rpc/service.ts"
 import { type Routes, routed } from "./connect/routes.ts"
 import { ConnectServer } from "./connect/server.ts"
+import { distinct } from "./distinct.ts"
 import type { Answerer } from "./exchange.ts"
 import { isGrpc } from "./grpc/codec.ts"
 import { refuseGrpc } from "./grpc/http1.ts"
@@ -53,6 +54,7 @@ export const serve = Effect.fnUntraced(function* <R = never>(
 ): Effect.fn.Return<Server, ListenError, Exclude<R, Call> | Scope.Scope> {
   const context = yield* Effect.context<Exclude<R, Call>>()
   const all: ReadonlyArray<Service<DescService, R>> = Array.isArray(services) ? services : [services]
+  yield* distinct(all)
   // What the programs need is in the context that they are run with.
   const served = all as ReadonlyArray<Service<DescService, never>>
   const grpc = new GrpcServer(served, context, options)

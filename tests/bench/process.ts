@@ -64,7 +64,7 @@ const longestUnread = 65_536
 /** A process that runs until it is disposed of. */
 export class Process implements AsyncDisposable {
   private readonly child: ChildProcessWithoutNullStreams
-  private readonly pid: number
+  readonly pid: number
   private readonly ended: Promise<never>
   private unread = ""
   private heard = (): void => {}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Gets what the conformance suites need and isn't there yet: Connect's runner, h2spec, a Node that runs TypeScript, and
-# the code generated from the runner's protos.
+# Gets what the conformance suites need and isn't there yet: Connect's runner, h2spec, and the code generated from the
+# runner's protos.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/conformance/tools.sh
@@ -12,7 +12,6 @@ need buf "npm install"
 
 has_runner || GOBIN="$PWD/.tools" go install "$runner_module/cmd/connectconformance@$runner_version"
 has_h2spec || GOBIN="$PWD/.tools" go install "$h2spec_module/cmd/h2spec@$h2spec_version"
-has_node || npm install --silent --no-audit --no-fund --prefix .tools/node "node@$node_version"
 
 # The protos are others' and stay in the module that the runner was built from.
 if ! has_generated; then

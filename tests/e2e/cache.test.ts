@@ -1,19 +1,11 @@
 import assert from "node:assert/strict"
-import { Effect, Fiber } from "effect"
+import { Effect } from "effect"
 import { connect } from "../../src/transport/channel.ts"
 import * as Client from "../../src/transport/client.ts"
 import { Cache } from "../../src/transport/gen/cache_pb.ts"
 import { test } from "../effect.ts"
-import { redisServer } from "../transport/redis/server.ts"
-import { basel, file, running, served } from "./command.ts"
-
-/** `basel cache` at a server. */
-const cacheAt =
-  ({ url }: { readonly url: string }) =>
-  (args: ReadonlyArray<string>, stdin?: string) =>
-    basel(["cache", ...args, "--address", url], stdin)
-
-const ok = (stdout: string) => ({ code: 0, stdout, stderr: "" })
+import { cacheAt, ok, watchPrints } from "./cacheCommand.ts"
+import { basel, served } from "./command.ts"
 
 test("every command of the cache explains itself, with an example", () =>
   Effect.forEach(
@@ -78,25 +70,7 @@ test("scan prints a key a line, none of which a terminal would obey", () =>
     )
   }))
 
-for (const where of ["memory", "Redis"] as const) {
-  test(`watch prints changes as they come, from ${where}`, () =>
-    Effect.gen(function* () {
-      const url = where === "memory" ? where : (yield* redisServer({})).url
-      const server = yield* served("--cache", url)
-      const { set, delete: remove } = Client.make(Cache, yield* connect(server.url))
-      const watching = yield* running(file("src/main.ts", "cache", "watch", "a", "--address", server.url))
-      const said = (pattern: RegExp) => Effect.promise(() => watching.said(pattern))
-      const value = new TextEncoder().encode("x\u001b[31m")
-      // Nobody outside can see when it has begun to watch.
-      const knocking = yield* Effect.forkChild(Effect.forever(set({ key: "a", value })))
-      yield* said(/^a = "x\\u001b\[31m"$/m)
-      yield* Fiber.interrupt(knocking)
-      yield* set({ key: "b" })
-      yield* remove({ key: "a" })
-      const { input } = yield* said(/^a is gone$/m)
-      assert.ok(!input.includes("b ="))
-    }))
-}
+test("watch prints changes as they come", () => watchPrints("memory"))
 
 test("serve keeps what it answers, so that no call takes the program's time twice", () =>
   Effect.gen(function* () {
@@ -105,23 +79,6 @@ test("serve keeps what it answers, so that no call takes the program's time twic
     const { code, stdout } = yield* basel(["calc", ...Array.from({ length: 100 }, () => "3"), "--address", url])
     assert.deepEqual([code, new Set(stdout.trim().split("\n")).size], [0, 1])
     assert.deepEqual(yield* cacheAt({ url })(["scan"]), ok(""), "those who write to the cache don't reach the answers")
-  }))
-
-test("servers with one Redis have one cache, and go without it while it is away", () =>
-  Effect.gen(function* () {
-    const redis = yield* redisServer({})
-    const [one, two] = [yield* served("--cache", redis.url), yield* served("--cache", redis.url)]
-    yield* cacheAt(one)(["set", "greeting", "hello"])
-    assert.deepEqual(yield* cacheAt(two)(["get", "greeting"]), ok("hello"))
-    const calc = (url: string) => basel(["calc", "999", "--address", url])
-    const answered = ok("pi(999) = 3.1412740089419966\n")
-    assert.deepEqual(yield* calc(one.url), answered)
-    const [key = ""] = (yield* redis.command("KEYS", "basel:answers*")).split("\n")
-    assert.match(key, /Calc/)
-    yield* redis.kill
-    assert.deepEqual(yield* calc(two.url), answered)
-    yield* Effect.promise(() => two.said(/calls go without the store of cached answers/))
-    yield* redis.restart
   }))
 
 test("serve refuses a cache that it doesn't know, and says what there is", () =>

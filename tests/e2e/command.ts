@@ -12,12 +12,16 @@ export const certificates = "tests/transport/certificates"
 /** Where their service configs are. */
 export const configs = "tests/e2e/configs"
 
+/** The runtime that the tests run on. */
+export const runtimeName = "Deno" in globalThis ? "deno" : "Bun" in globalThis ? "bun" : "node"
+
+const run = { bun: "bun run", deno: "deno run --no-prompt --allow-net", node: "node" }[runtimeName]
+const denoMay = (...permissions: ReadonlyArray<string>) =>
+  runtimeName === "deno" ? [run, ...permissions].join(" ") : run
 // Where a runtime has permissions, the command may read those and, for the threads that it starts, its own code.
-const runtime =
-  "Deno" in globalThis ? `deno run --no-prompt --allow-net --allow-read=${certificates},${configs},src` : "bun run"
+const runtime = denoMay(`--allow-read=${certificates},${configs},src`)
 // A command that starts processes needs more, and hands on what it has as a whole.
-const parentRuntime =
-  "Deno" in globalThis ? "deno run --no-prompt --allow-net --allow-read --allow-env --allow-run" : "bun run"
+const parentRuntime = denoMay("--allow-read", "--allow-env", "--allow-run")
 
 // The runtimes that are dependencies of the project, before any that the machine has.
 const env = {

@@ -4,7 +4,7 @@ import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/conn
 import { Effect } from "effect"
 import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
 import { test } from "../effect.ts"
-import { file, running, start } from "./command.ts"
+import { file, running, runtimeName, start } from "./command.ts"
 
 test("the core as a library needs neither a server nor a permission", () =>
   Effect.gen(function* () {
@@ -25,7 +25,7 @@ test("custom errors reach the client in all three ways", () =>
 
 test("the edge handler answers Connect JSON and gRPC-Web under the runtime's own server", () =>
   Effect.gen(function* () {
-    const adapter = "Deno" in globalThis ? "examples/edge/deno.ts" : "examples/edge/bun.ts"
+    const adapter = `examples/edge/${runtimeName}.ts`
     const server = yield* running(file(adapter, "0"))
     const [baseUrl] = yield* Effect.promise(() => server.said(/http:\/\/127\.0\.0\.1:\d+/))
     const json = yield* Effect.promise(async () => {

@@ -32,6 +32,8 @@ export const counting = Effect.fnUntraced(function* (options: ServeOptions = {},
       Effect.sync(() => server.signal("SIGKILL")),
       finished,
     ),
+    /** Lets it stand still: its machine takes what comes for it, and it says nothing. */
+    freeze: Effect.sync(() => server.signal("SIGSTOP")),
     /** Lets it take no more calls; what runs may end. */
     drain: Effect.sync(() => server.signal("SIGTERM")),
     /** Lets those calls end that it holds. */

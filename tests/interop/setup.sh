@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Gets what the interop suite needs and isn't there yet: what all tests need, Python's packages in a venv, grpcurl,
-# grpc-go's client and server, a program in Go that uses etcd, a Node that runs TypeScript, and Debian's curl,
-# nghttp2-client and chromium.
+# Gets what the interop suite needs and isn't there yet: what the services need, Python's packages in a venv, grpcurl,
+# grpc-go's client and server, a program in Go that uses etcd, and Debian's curl, nghttp2-client and
+# chromium.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tests/setup.sh
@@ -11,7 +11,6 @@ tests/setup.sh
 venv=tests/interop/.venv
 grpcurl=v1.9.3
 grpc_go=v1.85.0
-node=26.10.0
 
 packages=()
 on_path curl || packages+=(curl)
@@ -30,9 +29,6 @@ done
 # Anew each time, so that it is always that of pi.proto; Go keeps what is still good.
 node_modules/.bin/buf generate proto --path proto/pi.proto --template tests/bench/peers/grpcGo/buf.gen.yaml
 go -C tests/interop/go/etcd build -o "$PWD/.tools/etcdGo" .
-
-[ "$(.tools/node/node_modules/.bin/node --version 2>/dev/null)" = "v$node" ] ||
-  npm install --silent --no-audit --no-fund --prefix .tools/node "node@$node"
 
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/interop/requirements.txt

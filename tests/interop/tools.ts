@@ -23,7 +23,7 @@ export const grpcGoServer = join(grpcGo, "server")
 export const etcdGo = join(root, ".tools", "etcdGo")
 
 /** A Node that runs TypeScript: the machine's own may be too old to. */
-export const node = join(root, ".tools", "node", "node_modules", ".bin", "node")
+export const node = join(root, "node_modules", ".bin", "node")
 
 const folders = [join(root, "node_modules", ".bin"), join(root, ".tools"), ...(process.env.PATH ?? "").split(delimiter)]
 
@@ -34,7 +34,7 @@ export const env = {
   no_proxy: "127.0.0.1",
   NO_PROXY: "127.0.0.1",
   // Node would otherwise strip the types of all files anew for each process.
-  NODE_COMPILE_CACHE: join(root, ".tools", "node", "cache"),
+  NODE_COMPILE_CACHE: join(root, "node_modules", ".cache", "node"),
 }
 
 const isExecutable = (file: string): boolean => {
@@ -80,11 +80,6 @@ const tools = [
     name: "tests/interop/go/etcd in .tools",
     there: () => isExecutable(etcdGo),
     get: 'buf generate proto --path proto/pi.proto --template tests/bench/peers/grpcGo/buf.gen.yaml && go -C tests/interop/go/etcd build -o "$PWD/.tools/etcdGo" .',
-  },
-  {
-    name: "node 26.10.0 in .tools",
-    there: () => spawnSync(node, ["--version"], { encoding: "utf8" }).stdout === "v26.10.0\n",
-    get: "npm install --prefix .tools/node node@26.10.0",
   },
   {
     name: "curl with HTTP/2 on the PATH",

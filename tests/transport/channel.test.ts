@@ -473,9 +473,8 @@ describe("connect", () => {
       const expected = {
         "": /^"" is not an address: give a URL, such as http:\/\/127\.0\.0\.1:8080, /,
         "127.0.0.1:8080": /^"127\.0\.0\.1:8080" is not an address: give a URL, such as/,
-        "localhost:8080":
-          /^"localhost:8080" begins with "localhost:" and not "http:", "https:" or "unix:": give a URL, such as/,
-        "ftp://127.0.0.1:8080": /^"ftp:\/\/127\.0\.0\.1:8080" begins with "ftp:" and not "http:"/,
+        "localhost:8080": /^"localhost:8080" begins with none of "http:", "https:" and "unix:": give a URL, such as/,
+        "ftp://127.0.0.1:8080": /^"ftp:\/\/127\.0\.0\.1:8080" begins with none of "http:"/,
         "unix:": /^"unix:" names no socket: give a path/,
         "http://127.0.0.1:99999": /^"http:\/\/127\.0\.0\.1:99999" is not an address/,
         "http://": /^"http:\/\/" is not an address/,
@@ -530,7 +529,8 @@ describe("connect", () => {
       assert.match((yield* Effect.flip(client.calc({ n: 1 }))).message, /before the call ended/)
       yield* Scope.close(scope, Exit.void)
       const { code, message } = yield* Effect.flip(client.calc({ n: 1 }))
-      assert.deepEqual([code, message], ["deadline_exceeded", "the deadline passed before the call could be sent"])
+      assert.equal(code, "deadline_exceeded")
+      assert.match(message, /^the deadline passed before the call could be sent: cannot connect to http:/)
     }))
 
   test("takes the first of several addresses that it can reach, and the next one when that is lost", () =>
@@ -555,11 +555,11 @@ describe("connect", () => {
       const channel = yield* connect(server.url)
       const plain = Client.make(PiCalculator, channel)
       const other = yield* Effect.forkChild(plain.calcStream(Stream.never).pipe(Stream.runDrain))
-      for (const size of [17_000, 100_000]) {
+      for (const size of [66_000, 100_000]) {
         const wide = Client.make(PiCalculator, channel.pipe(metadata({ "x-wide": "w".repeat(size) })))
         const { code, message } = yield* Effect.flip(wide.calc({ n: 1 }))
         assert.equal(code, "resource_exhausted")
-        assert.match(message, /metadata.*over the 16384 bytes that the server takes/)
+        assert.match(message, /metadata.*over the 65536 bytes that the server takes/)
       }
       assert.ok((yield* plain.calc({ n: 1 })).value > 2)
       assert.equal(other.pollUnsafe(), undefined)

@@ -275,12 +275,12 @@ describe("a server", () => {
       for (const n of [1, 2]) {
         const { code, message } = yield* Effect.flip(client.calc({ n }))
         assert.equal(code, "aborted")
-        assert.match(message, /^é{500,}….*16384 bytes/)
+        assert.match(message, /^é{500,}….*65536 bytes/)
       }
       for (const call of [client.calc({ n: 3 }), client.calc({ n: 4 }), Stream.runDrain(client.calcRange({}))]) {
         const { code, message } = yield* Effect.flip(call)
         assert.equal(code, "resource_exhausted")
-        assert.match(message, /(leading|trailing) metadata.*16384 bytes/)
+        assert.match(message, /(leading|trailing) metadata.*65536 bytes/)
       }
       assert.equal(other.pollUnsafe(), undefined)
     }))

@@ -44,6 +44,8 @@ export interface BalancedOptions<E extends { readonly message: string }> {
   readonly waitForReady?: boolean
   /** How long calls may go on at an endpoint that is no longer listed. Default: 30 seconds. */
   readonly grace?: Duration.Input
+  /** Runs when a connection to an endpoint was lost, and when none can be had: there may be other endpoints by now. */
+  readonly lost?: Effect.Effect<void>
 }
 
 /**
@@ -64,8 +66,9 @@ export const balanced = Effect.fnUntraced(function* <E extends { readonly messag
   open,
   waitForReady = false,
   grace = "30 seconds",
+  lost = Effect.void,
 }: BalancedOptions<E>): Effect.fn.Return<Channel, never, Scope.Scope> {
-  const pool = yield* Pools.make({ service, open, waitForReady, grace: Duration.toMillis(grace) }, endpoints)
+  const pool = yield* Pools.make({ service, open, waitForReady, grace: Duration.toMillis(grace), lost }, endpoints)
   return fromConnector(new Balancer(pool, { policy: pickFirst(true), outliers: undefined, subset: undefined }))
 })
 
@@ -259,7 +262,7 @@ class Balancer implements Connector, Pools.Member {
       if (!this.hasToWait(this.waitsForReady(call))) return resume(Effect.void)
       const { expiry, clock } = this.pool
       const { deadline } = call
-      if (deadline !== undefined && deadline <= Monotonic.nowUnsafe(clock)) return resume(Effect.fail(exceeded()))
+      if (deadline !== undefined && deadline <= Monotonic.nowUnsafe(clock)) return resume(Effect.fail(this.late()))
       const forget = () => {
         this.waiters.delete(waiter)
         expiry.forget(waiter)
@@ -273,13 +276,29 @@ class Balancer implements Connector, Pools.Member {
         },
         expire: () => {
           forget()
-          resume(Effect.fail(exceeded()))
+          resume(Effect.fail(this.late()))
         },
       }
       this.waiters.add(waiter)
       if (deadline !== undefined) expiry.add(waiter)
       return Effect.sync(forget)
     })
+  }
+
+  /** The error of a call that waited until its deadline. */
+  private late(): RpcError {
+    return exceeded("the call could be sent", this.trouble)
+  }
+
+  /** Why no endpoint is ready. */
+  private get trouble(): string {
+    const without = this.without()
+    if (without instanceof RpcError) return without.message
+    const service = JSON.stringify(this.pool.service)
+    if (!this.pool.known) return `the endpoints of ${service} aren't known yet`
+    const last = this.lastFailed ?? this.all[0]
+    const why = last?.connector.connectivity.trouble
+    return why ?? `none of the ${this.all.length} endpoints of ${service} could be connected to yet`
   }
 
   /** Wakes those that need wait no longer. */
@@ -357,12 +376,17 @@ class Balancer implements Connector, Pools.Member {
       const message = `no endpoint of ${JSON.stringify(this.pool.service)} is known: is a server of it registered?`
       return new RpcError({ code: "unavailable", message })
     }
+    if (this.all.some(({ failed }) => !failed)) return undefined
+    // It says why by itself. While all try again, calls wait for the first to fail.
+    return this.lastFailed
+  }
+
+  /** Of those that may not be tried again yet, the one that failed last. */
+  private get lastFailed(): Subchannel | undefined {
     let last: Subchannel | undefined
     for (const one of this.all) {
-      if (!one.failed) return undefined
       if (one.state === "transient_failure" && (last === undefined || one.failedAt > last.failedAt)) last = one
     }
-    // It says why by itself. While all try again, calls wait for the first to fail.
     return last
   }
 

@@ -23,11 +23,19 @@ export const pickFirst =
       order = [...all].sort((one, other) => rank(one) - rank(other))
     }
 
-    /** Connects to the next that may be tried, one after another; to all that rest once each has failed. */
+    /**
+     * Connects to the next that may be tried, one after another; to the one behind it too where one takes long, as a server
+     * does that stands still; to all that rest once each has failed.
+     */
     const connect = () => {
-      const next = order.find(({ failed, state }) => !failed && state !== "shutdown")
-      if (next === undefined) for (const one of order) one.connect()
-      else next.connect()
+      let tried = false
+      for (const one of order) {
+        if (one.failed || one.state === "shutdown") continue
+        one.connect()
+        tried = true
+        if (!one.slow) return
+      }
+      if (!tried) for (const one of order) one.connect()
     }
 
     return {

@@ -20,7 +20,7 @@ export interface Member {
 
 export type Run = Surroundings["run"]
 
-export interface PoolOptions extends Pick<Surroundings, "service" | "open" | "grace"> {
+export interface PoolOptions extends Pick<Surroundings, "service" | "open" | "grace" | "lost"> {
   readonly waitForReady: boolean
 }
 

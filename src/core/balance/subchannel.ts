@@ -9,6 +9,7 @@ import type { Connector } from "../rpc/channel.ts"
 import { always, type State } from "../rpc/connectivity.ts"
 import { RpcError } from "../rpc/error.ts"
 import * as Monotonic from "../rpc/monotonic.ts"
+import { escaped, quoted, withoutUser } from "../rpc/printable.ts"
 
 /** What all subchannels of a service share. */
 export interface Surroundings {
@@ -19,6 +20,8 @@ export interface Surroundings {
   readonly open: (endpoint: Endpoint) => Effect.Effect<Connector, { readonly message: string }, Scope.Scope>
   /** How long calls may go on at an endpoint that is no longer listed, in milliseconds. */
   readonly grace: number
+  /** A connection was lost, or can't be had. */
+  readonly lost: Effect.Effect<void>
   /** A subchannel stands otherwise than before. */
   readonly changed: () => void
 }
@@ -27,6 +30,9 @@ export interface Surroundings {
 // that takes connections and closes them again would be asked as fast as it can do that.
 const shortest = 1_000
 
+// After this many milliseconds another endpoint is tried beside one that doesn't answer (RFC 8305, section 5; gRPC's A61).
+const attemptDelay = 250
+
 export class Subchannel {
   readonly address: string
   /** Refuses until it is open. */
@@ -34,6 +40,8 @@ export class Subchannel {
   state: State = "connecting"
   /** Whether a try to connect has failed and none has succeeded since. */
   failed = false
+  /** Whether a try to connect has lasted so long that another endpoint is better tried beside it. */
+  slow = false
   /** When the last try failed, in milliseconds. */
   failedAt = 0
   /** How many calls run. */
@@ -44,6 +52,7 @@ export class Subchannel {
   private left = false
   private readyAt = Number.NEGATIVE_INFINITY
   private resting = false
+  private tries = 0
 
   constructor(endpoint: Endpoint, surroundings: Surroundings, parent: Scope.Scope) {
     this.address = endpoint.address
@@ -119,17 +128,33 @@ export class Subchannel {
         return Effect.andThen(this.look, watch)
       },
       onFailure: ({ message }) => {
-        const what = `no call can be sent to the endpoint ${JSON.stringify(this.address)} of ${JSON.stringify(service)}`
+        const what = `no call can be sent to the endpoint ${quoted(withoutUser(this.address))} of ${quoted(service)}`
         this.connector = refusing(`${what}: ${message}`)
         this.set("transient_failure")
-        return Effect.logWarning(`${what}, which is left out: ${message}`)
+        return Effect.logWarning(`${what}, which is left out: ${escaped(message)}`)
       },
     })
   }
 
+  private watchTry(): void {
+    const began = ++this.tries
+    this.fork(
+      Effect.map(Effect.sleep(Duration.millis(attemptDelay)), () => {
+        if (began !== this.tries || this.state !== "connecting") return
+        this.slow = true
+        this.surroundings.changed()
+      }),
+    )
+  }
+
   private set(state: State): void {
     if (state === this.state) return
+    if (state === "transient_failure" || (this.state === "ready" && state !== "shutdown")) {
+      this.surroundings.run(this.surroundings.lost)
+    }
     this.state = state
+    this.slow = false
+    if (state === "connecting") this.watchTry()
     const now = Monotonic.nowUnsafe(this.surroundings.clock)
     if (state === "ready") {
       this.failed = false

@@ -5,6 +5,7 @@ import { Cause, Clock, Context, Duration, Effect, Exit, Option } from "effect"
 import * as Deadline from "../rpc/deadline.ts"
 import type { RpcError } from "../rpc/error.ts"
 import * as Monotonic from "../rpc/monotonic.ts"
+import { escaped, printableCause } from "../rpc/printable.ts"
 
 export interface PatienceOptions {
   /** How long a call waits for the store at most. Default: 50 milliseconds. */
@@ -67,7 +68,9 @@ export class Patience {
       if (this.failing) return Effect.void
       this.failing = true
       const error = Cause.findErrorOption(cause)
-      const why = Option.isSome(error) ? [`${error.value.code}: ${error.value.message}`] : ["it died", cause]
+      const why = Option.isSome(error)
+        ? [`${error.value.code}: ${escaped(error.value.message)}`]
+        : ["it died", printableCause(cause)]
       return Effect.logWarning("calls go without the store of cached answers:", ...why)
     })
   }

@@ -4,6 +4,7 @@
 import { Cause, Deferred, Duration, Effect, Exit, Fiber, Option, type Scope } from "effect"
 import * as Backoff from "../rpc/backoff.ts"
 import { RpcError } from "../rpc/error.ts"
+import { escaped, lines, printableCause } from "../rpc/printable.ts"
 import type { Endpoint, Registration, Registry } from "./registry.ts"
 
 export interface RegisteredOptions {
@@ -125,6 +126,6 @@ const tried = <A>(
 
 const reason = (cause: Cause.Cause<RpcError>): string =>
   Option.match(Cause.findErrorOption(cause), {
-    onSome: ({ code, message }) => `${code}: ${message}`,
-    onNone: () => Cause.pretty(cause),
+    onSome: ({ code, message }) => `${code}: ${escaped(message)}`,
+    onNone: () => lines(Cause.pretty(printableCause(cause))).join("\n"),
   })

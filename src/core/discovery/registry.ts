@@ -31,4 +31,11 @@ export interface Registry {
    * when the registry can't be asked any more, and may be run again then.
    */
   readonly resolve: (service: string) => Stream.Stream<ReadonlyArray<Endpoint>, RpcError>
+  /**
+   * Asks anew for a service that is resolved, sooner than it would: a client has lost an endpoint, or can't reach one. How
+   * soon is the registry's to say, since many clients may lose one at once. Not there where changes are told as they happen.
+   *
+   * Source: gRPC's `Resolver.ResolveNow`.
+   */
+  readonly refresh?: (service: string) => Effect.Effect<void>
 }

@@ -2,6 +2,7 @@
  * `deadline`: limits how long calls may run.
  */
 import { Clock, Context, Duration, Effect } from "effect"
+import { explained } from "../rpc/attempt.ts"
 import type { CallInfo } from "../rpc/call.ts"
 import * as Deadline from "../rpc/deadline.ts"
 import type { RpcError } from "../rpc/error.ts"
@@ -59,7 +60,8 @@ const around =
           // A deadline that the call came with is enforced already, by who runs the call.
           if (nearest === undefined || nearest === call.deadline) return next(call)
           const within = next({ ...call, deadline: nearest })
-          return alone ? within : Deadline.enforceIn(context, within, nearest - now)
+          if (alone) return within
+          return Effect.mapError(Deadline.enforceIn(context, within, nearest - now), (error) => explained(call, error))
         }),
       ),
     )(target)

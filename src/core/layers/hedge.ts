@@ -2,7 +2,7 @@
  * `hedge`: sends a unary call again before the first answer has come, and takes the answer that comes first.
  */
 import { type Context, Duration, Effect, Exit, Fiber, Latch } from "effect"
-import { type Attempt, attempt, failure, pushback, type Repeatable, repeats } from "../rpc/attempt.ts"
+import { type Attempt, attempt, explained, failure, pushback, type Repeatable, repeats } from "../rpc/attempt.ts"
 import type { CallInfo } from "../rpc/call.ts"
 import type { ChannelLayer } from "../rpc/channel.ts"
 import type { RpcError } from "../rpc/error.ts"
@@ -104,6 +104,7 @@ const hedgeRace = Effect.fnUntraced(function* <A>(
       if (Exit.isSuccess(exit)) tokens.succeeded()
       else if (!isFatal || wanted === "never") tokens.failed()
       if (isFatal || response.committed) break
+      call.response.met = { attempts: sent - running.size - ended.length, last: error }
       if (wanted === "never") most = sent
       due = typeof wanted === "number" ? now + wanted : now
     } else if (last !== undefined && sent >= most && running.size === 0) {
@@ -127,5 +128,5 @@ const hedgeRace = Effect.fnUntraced(function* <A>(
     }
   }
   last[0].response.show()
-  return yield* last[1]
+  return yield* Effect.mapError(last[1], (error) => explained(call, error))
 })

@@ -4,19 +4,11 @@
 import { Effect, Stream } from "effect"
 import { Call, type CallInfo } from "../rpc/call.ts"
 import type { Channel } from "../rpc/channel.ts"
-import * as Deadline from "../rpc/deadline.ts"
 import type { RpcError } from "../rpc/error.ts"
-import { aroundStream } from "../rpc/interceptor.ts"
-import { mapReady } from "../rpc/ready.ts"
+import { combined, each, type MessageInterceptors, one } from "../rpc/messages.ts"
 import type { Handler, Service } from "../rpc/service.ts"
 
-/** Sees one message of a call on its way, and gives what goes on in its place. */
-export type MessageInterceptor = (message: unknown, call: CallInfo) => Effect.Effect<unknown, RpcError>
-
-export interface MessageInterceptors {
-  readonly request?: MessageInterceptor
-  readonly response?: MessageInterceptor
-}
+export type { MessageInterceptor, MessageInterceptors } from "../rpc/messages.ts"
 
 /**
  * A layer around the messages of a service or a channel: each request and each response, of all four kinds of methods.
@@ -28,21 +20,12 @@ export interface MessageInterceptors {
  * @example
  * const counted = interceptMessages({ request: (message) => Effect.as(Metric.update(requests, 1), message) })
  */
-export const interceptMessages = ({ request, response }: MessageInterceptors) => {
-  const one =
-    (on: MessageInterceptor | undefined, call: CallInfo) =>
-    (message: unknown): Effect.Effect<unknown, RpcError> =>
-      on === undefined ? Effect.succeed(message) : on(message, call)
-  const each = <R>(
-    on: MessageInterceptor | undefined,
-    call: CallInfo,
-    messages: Stream.Stream<unknown, RpcError, R>,
-  ): Stream.Stream<unknown, RpcError, R> => (on === undefined ? messages : mapReady(one(on, call))(messages))
-
+export const interceptMessages = (interceptors: MessageInterceptors) => {
+  const { request, response } = interceptors
   const handler = <R>(inner: Handler<R>): Handler<R | Call> => {
     const { method } = inner
     const answer = (make: (call: CallInfo) => Effect.Effect<unknown, RpcError, R>) =>
-      Effect.flatMap(Call, (call) => Effect.flatMap(make(call), one(response, call)))
+      Effect.flatMap(Call, (call) => Effect.flatMap(make(call), (message) => one(response, call, message)))
     const answers = (make: (call: CallInfo) => Stream.Stream<unknown, RpcError, R>) =>
       Stream.unwrap(Effect.map(Call, (call) => each(response, call, make(call))))
     switch (inner.kind) {
@@ -50,7 +33,7 @@ export const interceptMessages = ({ request, response }: MessageInterceptors) =>
         return {
           method,
           kind: inner.kind,
-          run: (message) => answer((call) => Effect.flatMap(one(request, call)(message), inner.run)),
+          run: (message) => answer((call) => Effect.flatMap(one(request, call, message), inner.run)),
         }
       case "client_streaming":
         return {
@@ -62,7 +45,7 @@ export const interceptMessages = ({ request, response }: MessageInterceptors) =>
         return {
           method,
           kind: inner.kind,
-          run: (message) => answers((call) => Stream.unwrap(Effect.map(one(request, call)(message), inner.run))),
+          run: (message) => answers((call) => Stream.unwrap(Effect.map(one(request, call, message), inner.run))),
         }
       case "bidi_streaming":
         return {
@@ -79,35 +62,8 @@ export const interceptMessages = ({ request, response }: MessageInterceptors) =>
     if ("handlers" in target) {
       return { ...target, handlers: new Map(Array.from(target.handlers, ([name, inner]) => [name, handler(inner)])) }
     }
-    const { connector } = target
-    return {
-      ...target,
-      connector: {
-        ...connector,
-        // A connector ends at the call's deadline, and so has one with functions around its messages.
-        unary: (call, message, options) =>
-          Deadline.enforce(
-            one(
-              request,
-              call,
-            )(message).pipe(
-              Effect.flatMap((sent) => connector.unary(call, sent, options)),
-              Effect.flatMap(one(response, call)),
-            ),
-            call.deadline,
-          ),
-        stream: (call, messages, options) => {
-          const answers = each(response, call, connector.stream(call, each(request, call, messages), options))
-          return call.deadline === undefined
-            ? answers
-            : aroundStream(
-                (inner, next) => Deadline.enforce(next(inner), inner.deadline),
-                call,
-                () => answers,
-              )
-        },
-      },
-    }
+    const { messages } = target
+    return { ...target, messages: messages === undefined ? interceptors : combined([messages, interceptors]) }
   }
   return layer
 }

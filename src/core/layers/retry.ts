@@ -2,7 +2,7 @@
  * `retry`: sends calls that failed again, as gRPC's clients do.
  */
 import { Duration, Effect, Exit, Pull, Schedule } from "effect"
-import { type Attempt, attempt, failure, pushback, type Repeatable, repeats } from "../rpc/attempt.ts"
+import { type Attempt, attempt, explained, failure, pushback, type Repeatable, repeats } from "../rpc/attempt.ts"
 import * as Backoff from "../rpc/backoff.ts"
 import type { CallInfo } from "../rpc/call.ts"
 import type { Channel, ChannelLayer } from "../rpc/channel.ts"
@@ -129,19 +129,24 @@ const goOn = Effect.fnUntraced(function* <A, R>(
     if (retryable || wanted === "never") tokens.failed()
     if (!retryable || wanted === "never") break
     if (last.response.committed || attempts >= maxAttempts || !tokens.allows()) break
+    call.response.met = { attempts, last: error }
     if (wanted === undefined) {
       step ??= yield* Schedule.toStep(schedule)
       const wait = yield* Pull.catchDone(step(yield* Monotonic.now, error), () => Effect.undefined)
       if (wait === undefined) break
-      yield* Deadline.enforce(Effect.sleep(wait[1]), call.deadline)
+      yield* rest(call, wait[1])
     } else {
       step = undefined
-      yield* Deadline.enforce(Effect.sleep(Duration.millis(wanted)), call.deadline)
+      yield* rest(call, Duration.millis(wanted))
     }
     last = attempt(call, attempts)
     exit = yield* Effect.exit(next(last))
   }
   if (Exit.isSuccess(exit)) tokens.succeeded()
   last.response.show()
-  return yield* exit
+  return yield* Effect.mapError(exit, (error) => explained(call, error))
 })
+
+/** Waits before the next attempt, until the call's deadline at most. */
+const rest = (call: CallInfo, duration: Duration.Duration): Effect.Effect<void, RpcError> =>
+  Effect.mapError(Deadline.enforce(Effect.sleep(duration), call.deadline), (error) => explained(call, error))

@@ -1,7 +1,7 @@
 /**
  * The calculator: the five programs of `pi.PiCalculator`, and the one of the tutorial's streaming edition.
  */
-import { Effect, Stream } from "effect"
+import { Array as Arr, Cause, Effect, Stream } from "effect"
 import { badRequest, errorInfo } from "../rpc/details.ts"
 import { RpcError } from "../rpc/error.ts"
 import { mapReady } from "../rpc/ready.ts"
@@ -59,8 +59,25 @@ export const maxReportLength = 4096
 
 const isLevel = (level: string): level is Level => levels.some((one) => one === level)
 
-// Numbers of a range that there are at once: a client who takes none of them holds so many with each of its streams.
-const atOnce = 256
+// Numbers of a range that there are at once, twice as many each time: a client who takes none of them holds few with each
+// of its streams.
+const firstAtOnce = 8
+const mostAtOnce = 256
+
+const numbers = (first: number, last: number): Stream.Stream<number> =>
+  Stream.fromPull(
+    Effect.sync(() => {
+      let start = first
+      let size = firstAtOnce
+      return Effect.suspend(() => {
+        if (start > last) return Cause.done()
+        const some = Arr.range(start, Math.min(start + size - 1, last))
+        start += size
+        size = Math.min(2 * size, mostAtOnce)
+        return Effect.succeed(some)
+      })
+    }),
+  )
 
 /**
  * The programs of the calculator.
@@ -102,7 +119,7 @@ export const make = ({ series = closedForm, policy = skipHalf, journal }: Calcul
     if (last < first) {
       return Stream.fail(invalid("the range should not end before its first number", "last", "RANGE_REVERSED"))
     }
-    return mapReady((n: number) => point({ n }))(Stream.range(first, last, atOnce))
+    return mapReady((n: number) => point({ n }))(numbers(first, last))
   }
 
   const summarize = (requests: Stream.Stream<PiRequest, RpcError>): Effect.Effect<PiSummary, RpcError> =>

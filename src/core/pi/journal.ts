@@ -4,6 +4,7 @@
  */
 import { type Cause, Effect, Fiber, Queue, type Scope } from "effect"
 import { Background } from "../rpc/background.ts"
+import { printableCause } from "../rpc/printable.ts"
 
 export const levels = ["debug", "info", "warning", "error"] as const
 
@@ -46,7 +47,7 @@ export const open = Effect.fnUntraced(function* (
   const waiting = yield* Queue.dropping<Waiting, Cause.Done>(capacity)
   const keepOne = ({ entry, done }: Waiting) =>
     Effect.suspend(() => keep(entry)).pipe(
-      Effect.catchCause((cause) => Effect.logError("a journal entry was not kept", cause)),
+      Effect.catchCause((cause) => Effect.logError("a journal entry was not kept", printableCause(cause))),
       Effect.ensuring(Effect.sync(() => done?.())),
     )
   // Taken one by one: a stream of the queue would take all that wait, and make room for as many again. Detached, so that

@@ -5,7 +5,7 @@
  */
 import { Cause, type Exit, Option } from "effect"
 import type { CallInfo, Method, ResponseMetadata } from "./call.ts"
-import type { RpcError } from "./error.ts"
+import { RpcError } from "./error.ts"
 import * as Metadata from "./metadata.ts"
 
 /** Which methods' calls may be sent more than once: those that are idempotent by their definition, all, or some. */
@@ -90,6 +90,21 @@ export const pushback = ({ metadata }: RpcError): number | "never" | undefined =
   if (values.length > 1 || typeof value !== "string" || !pushbackPattern.test(value)) return "never"
   const millis = Number(value)
   return millis >= 0 && millis < 2 ** 31 ? millis : "never"
+}
+
+/**
+ * The error of a call that its deadline has ended, with what the attempts before met: that its time was over is seldom why it
+ * failed. Other errors stay as they are.
+ *
+ * Source: grpc-go, which appends the last error of a connection to the error of a context.
+ */
+export const explained = ({ response: { met } }: CallInfo, error: RpcError): RpcError => {
+  if (met === undefined || error.code !== "deadline_exceeded" || error.cause === met.last) return error
+  const { code, message, details, metadata, header } = error
+  const { attempts, last } = met
+  const failed = attempts === 1 ? "an attempt failed" : `${attempts} attempts failed, the last`
+  const text = `${message} (${failed} with ${last.code}: ${last.message})`
+  return new RpcError({ code, message: text, details, metadata, header, cause: last })
 }
 
 /** The error that a call failed with; `undefined` where it did anything else, an interrupt or a defect among it. */

@@ -2,6 +2,7 @@
  * A call as the programs and layers on either side see it.
  */
 import { Context, Effect } from "effect"
+import type { RpcError } from "./error.ts"
 import * as Metadata from "./metadata.ts"
 
 export type Kind = "unary" | "server_streaming" | "client_streaming" | "bidi_streaming"
@@ -34,6 +35,19 @@ export interface Peer {
   readonly identity?: Identity
 }
 
+// A connection has one peer for all of its calls.
+const hosts = new WeakMap<Peer, string>()
+
+/** The address of a peer without its port: all that comes from one host. */
+export const hostOf = (peer: Peer): string | undefined => {
+  if (peer.address === undefined) return undefined
+  const known = hosts.get(peer)
+  if (known !== undefined) return known
+  const host = peer.address.replace(/:\d+$/, "")
+  hosts.set(peer, host)
+  return host
+}
+
 export interface Identity {
   /** The subject's common name; `undefined` where it has none, as in SPIFFE's certificates, or several. */
   readonly subject: string | undefined
@@ -55,6 +69,8 @@ export interface ResponseMetadata {
    * Source: gRPC's proposal A6, "When Retries are Valid".
    */
   committed: boolean
+  /** On a client, how many attempts have failed so far, and what the last of them met. */
+  met?: { readonly attempts: number; readonly last: RpcError }
   /** On a server, sends the header before there is a message. Not there where the transport can't do that. */
   flush?: () => void
 }

@@ -1,12 +1,14 @@
 /**
  * A channel: the client's side of a service. It carries calls to wherever the service is, through the layers around it.
  */
-import { Effect, Pipeable, Stream } from "effect"
+import { Cause, Effect, Pipeable, Stream } from "effect"
+import { explained } from "./attempt.ts"
 import { type Call, type CallInfo, type Method, noResponse, path } from "./call.ts"
 import { always, type Connectivity } from "./connectivity.ts"
 import * as Deadline from "./deadline.ts"
 import { RpcError } from "./error.ts"
 import { aroundStream, type Interceptor, isPrompt, type Layered, unlayered } from "./interceptor.ts"
+import { each, type MessageInterceptors, one } from "./messages.ts"
 import * as Metadata from "./metadata.ts"
 import * as Monotonic from "./monotonic.ts"
 import { replay } from "./replay.ts"
@@ -29,7 +31,10 @@ export interface Connector {
 }
 
 export interface Channel extends Layered, Pipeable.Pipeable {
+  /** It stays the one that the channel was opened with, or a balancer over the same endpoints: layers go around it. */
   readonly connector: Connector
+  /** What goes around the messages of its calls, between its layers and the connector; `undefined` for nothing. */
+  readonly messages: MessageInterceptors | undefined
   /** How many bytes of a stream's requests are kept for another attempt of the call; 0, the default, for none. */
   readonly replayBytes: (method: Method) => number
 }
@@ -43,6 +48,7 @@ export const fromConnector = (connector: Connector): Channel => ({
   ...unlayered,
   ...Pipeable.Prototype,
   connector,
+  messages: undefined,
   replayBytes: keepNone,
 })
 
@@ -58,7 +64,10 @@ export const begin = (method: Method): Effect.Effect<CallInfo> =>
 
 // The call's own deadline holds for its layers too; a connector obeys the one that it is given, a layer's included.
 const carry = ({ around }: Channel): Interceptor =>
-  isPrompt(around) ? around : (call, next) => Deadline.enforce(around(call, next), call.deadline)
+  isPrompt(around)
+    ? around
+    : (call, next) =>
+        Effect.mapError(Deadline.enforce(around(call, next), call.deadline), (error) => explained(call, error))
 
 /** The error of a call whose metadata can't be sent: none of it is. `undefined` if it can. */
 const unsendable = ({ method, metadata }: CallInfo): RpcError | undefined => {
@@ -71,7 +80,17 @@ const unsendable = ({ method, metadata }: CallInfo): RpcError | undefined => {
 
 const carryUnary = (channel: Channel, call: CallInfo, request: unknown): Effect.Effect<unknown, RpcError> => {
   const error = unsendable(call)
-  return error === undefined ? channel.connector.unary(call, request, channel) : Effect.fail(error)
+  if (error !== undefined) return Effect.fail(error)
+  const { connector, messages } = channel
+  if (messages === undefined) return connector.unary(call, request, channel)
+  // A connector ends at the call's deadline, and so has one with functions around its messages.
+  return Deadline.enforce(
+    one(messages.request, call, request).pipe(
+      Effect.flatMap((sent) => connector.unary(call, sent, channel)),
+      Effect.flatMap((answer) => one(messages.response, call, answer)),
+    ),
+    call.deadline,
+  )
 }
 
 const carryStream = (
@@ -80,7 +99,17 @@ const carryStream = (
   requests: Stream.Stream<unknown, RpcError>,
 ): Stream.Stream<unknown, RpcError> => {
   const error = unsendable(call)
-  return error === undefined ? channel.connector.stream(call, requests, channel) : Stream.fail(error)
+  if (error !== undefined) return Stream.fail(error)
+  const { connector, messages } = channel
+  if (messages === undefined) return connector.stream(call, requests, channel)
+  const answers = each(messages.response, call, connector.stream(call, each(messages.request, call, requests), channel))
+  return call.deadline === undefined
+    ? answers
+    : aroundStream(
+        (inner, next) => Deadline.enforce(next(inner), inner.deadline),
+        call,
+        () => answers,
+      )
 }
 
 /** Goes on with a unary call that has begun. */
@@ -113,6 +142,19 @@ export const runStream = (
 export const callUnary = (channel: Channel, method: Method, request: unknown): Effect.Effect<unknown, RpcError> =>
   Effect.flatMap(begin(method), (started) => runUnary(channel, started, request))
 
+/**
+ * The requests of a call, where what dies in them fails the call: it is the caller's own defect, and no fault of the messages
+ * or of the server.
+ */
+const withDefects = (requests: Stream.Stream<unknown, RpcError>, method: Method): Stream.Stream<unknown, RpcError> =>
+  Stream.catchCause(requests, (cause) => {
+    if (!Cause.hasDies(cause)) return Stream.failCause(cause)
+    const defect = Cause.squash(cause)
+    const why = defect instanceof Error ? `${defect.name}: ${defect.message}` : String(defect)
+    const message = `the stream of requests that ${path(method)} was called with died: ${why}`
+    return Stream.fail(new RpcError({ code: "internal", message, cause: defect }))
+  })
+
 /** Makes a call of one of the three other kinds. */
 export const callStream = <R>(
   channel: Channel,
@@ -121,7 +163,14 @@ export const callStream = <R>(
 ): Stream.Stream<unknown, RpcError, R> =>
   Stream.unwrap(
     Effect.zipWith(begin(method), Effect.context<R>(), (started, context) =>
-      runStream(channel, started, Stream.provideContext(requests, context)),
+      // A single request is there already.
+      runStream(
+        channel,
+        started,
+        method.kind === "server_streaming"
+          ? Stream.provideContext(requests, context)
+          : withDefects(Stream.provideContext(requests, context), method),
+      ),
     ),
   )
 

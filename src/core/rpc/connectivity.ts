@@ -19,6 +19,8 @@ export interface Connectivity {
   readonly state: Effect.Effect<State>
   /** Where it stands now, and then each state that it gets into; it ends with `shutdown`. */
   readonly changes: Stream.Stream<State>
+  /** Why it couldn't connect the last time, for messages; `undefined` once it could. */
+  readonly trouble?: string | undefined
   /** Connects if the channel is idle, as a call would; it doesn't wait for what comes of that. */
   readonly connect: Effect.Effect<void>
 }
@@ -36,6 +38,7 @@ const mostStates = 16
 /** For a channel that moves: who carries its calls says so with `set`, and knows how to connect. */
 export class Moving implements Connectivity {
   readonly connect: Effect.Effect<void>
+  trouble: string | undefined
   private now: State = "idle"
   private readonly watchers = new Set<Queue.Queue<State, Cause.Done>>()
 

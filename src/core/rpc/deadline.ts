@@ -46,9 +46,12 @@ export const earliest = (...deadlines: ReadonlyArray<Deadline | undefined>): Dea
 export const remaining = (deadline: Deadline): Effect.Effect<number> =>
   Effect.map(Monotonic.now, (now) => Math.max(0, deadline - now))
 
-/** The error of a call that its deadline ended, before something that is to be waited for. */
-export const exceeded = (before = "the call ended"): RpcError =>
-  new RpcError({ code: "deadline_exceeded", message: `the deadline passed before ${before}` })
+/** The error of a call that its deadline ended, before something that is to be waited for, and what stood in its way. */
+export const exceeded = (before = "the call ended", obstacle?: string): RpcError =>
+  new RpcError({
+    code: "deadline_exceeded",
+    message: `the deadline passed before ${before}${obstacle === undefined ? "" : `: ${obstacle}`}`,
+  })
 
 /**
  * Interrupts an effect at a deadline and fails with `deadline_exceeded`. Without a deadline the effect is given back as it

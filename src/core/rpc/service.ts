@@ -8,6 +8,7 @@ import * as Deadline from "./deadline.ts"
 import { RpcError } from "./error.ts"
 import { aroundStream, type Layered, none, unlayered } from "./interceptor.ts"
 import type { MetadataError } from "./metadata.ts"
+import { printableCause } from "./printable.ts"
 
 type Message = unknown
 type Messages = Stream.Stream<unknown, RpcError>
@@ -69,7 +70,10 @@ const guard =
   (method: Method): Guard =>
   (cause) =>
     Cause.hasDies(cause)
-      ? Effect.andThen(Effect.logError(`${method.service}/${method.name} died`, cause), Effect.fail(internalError()))
+      ? Effect.andThen(
+          Effect.logError(`${method.service}/${method.name} died`, printableCause(cause)),
+          Effect.fail(internalError()),
+        )
       : Effect.failCause(cause)
 
 // One a method: `catchCause` looks at its function's length, which takes half a microsecond for one that is new.

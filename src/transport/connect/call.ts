@@ -8,6 +8,7 @@ import { exceeded, limited } from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import * as Metadata from "../../core/rpc/metadata.ts"
 import * as Monotonic from "../../core/rpc/monotonic.ts"
+import { printableDefect } from "../../core/rpc/printable.ts"
 import { serving as inContext, internalError, logUnsendable, respond } from "../../core/rpc/service.ts"
 import type { Exchange, RequestHandler } from "../exchange.ts"
 import { noMemory } from "../grpc/incoming.ts"
@@ -176,7 +177,9 @@ export abstract class ConnectCall implements RequestHandler, Begun {
     try {
       return encode(error)
     } catch (cause) {
-      Effect.runForkWith(this.serving.context)(Effect.logError("an error could not be sent", cause, error))
+      Effect.runForkWith(this.serving.context)(
+        Effect.logError("an error could not be sent", printableDefect(cause), printableDefect(error)),
+      )
       return encode(internalError())
     }
   }

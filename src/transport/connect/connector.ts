@@ -64,6 +64,13 @@ const checked = (desc: DescMessage, request: unknown): Effect.Effect<unknown, Rp
   }
 }
 
+/** The error of a call, with what stood in the way where its deadline passed: Connect-ES says that it timed out. */
+const explained = (error: RpcError, { trouble }: Connectivity): RpcError => {
+  if (error.code !== "deadline_exceeded" || trouble === undefined) return error
+  const { code, message, details, metadata, header, cause } = error
+  return new RpcError({ code, message: `${message}: ${trouble}`, details, metadata, header, cause })
+}
+
 /** A connector over Connect-ES. `more` are types beside those that a service's file names. */
 export const connector = (transport: Transports, connectivity: Connectivity, more?: Registry): Connector => ({
   connectivity,
@@ -84,7 +91,7 @@ export const connector = (transport: Transports, connectivity: Connectivity, mor
               toHeaders(call.metadata),
               request as MessageInitShape<DescMessage>,
             ),
-          catch: (reason) => toRpcError(reason, types),
+          catch: (reason) => explained(toRpcError(reason, types), connectivity),
         }),
       ),
       Effect.map((response) => {
@@ -103,7 +110,7 @@ export const connector = (transport: Transports, connectivity: Connectivity, mor
     // Connect-ES would hide why our own requests failed: that is what the caller has to hear.
     let failed: RpcError | undefined
     let head: Metadata.Metadata | undefined
-    const toError = (reason: unknown) => failed ?? toRpcError(reason, types, head)
+    const toError = (reason: unknown) => failed ?? explained(toRpcError(reason, types, head), connectivity)
     const all = mapReady((request) => checked(desc.input, request))(requests)
     const watched = Stream.tapError(all, (error) =>
       Effect.sync(() => {

@@ -33,7 +33,12 @@ class Round implements Caller {
   private resume = () => {}
   private resolve: (response: UniversalClientResponse) => void = () => {}
   private reject: (error: ConnectError) => void = () => {}
-  private readonly cancel = () => this.fail(ConnectError.from(this.request.signal?.reason, Code.Canceled))
+  private openedAt = 0
+  private readonly cancel = () => {
+    const error = ConnectError.from(this.request.signal?.reason, Code.Canceled)
+    if (error.code === Code.DeadlineExceeded && this.stream !== undefined) this.carrier?.doubt(this.openedAt)
+    this.fail(error)
+  }
 
   constructor(opener: Opener, waitForReady: boolean, request: UniversalClientRequest) {
     this.opener = opener
@@ -67,6 +72,7 @@ class Round implements Caller {
   opened(carrier: Carrier, stream: ClientStream): void {
     this.carrier = carrier
     this.stream = stream
+    this.openedAt = performance.now()
     this.send(carrier, stream).catch((error) => this.fail(ConnectError.from(error)))
   }
 
@@ -105,9 +111,10 @@ class Round implements Caller {
     this.close()
   }
 
-  reset(code: number): void {
+  reset(code: number, tooLong?: string): void {
     const { lost, connection } = this.carrier ?? {}
-    this.fail(toConnectError(lost !== undefined && connection?.over === true ? lost : resetError(code), noTypes))
+    const error = lost !== undefined && connection?.over === true ? lost : resetError(code, tooLong)
+    this.fail(toConnectError(error, noTypes))
   }
 
   drained(): void {

@@ -10,6 +10,7 @@ import { metadata } from "../../core/layers/metadata.ts"
 import { retry } from "../../core/layers/retry.ts"
 import type { Backoff } from "../../core/rpc/backoff.ts"
 import { RpcError } from "../../core/rpc/error.ts"
+import { quoted } from "../../core/rpc/printable.ts"
 import { type AddressError, connect } from "../channel.ts"
 import * as Client from "../client.ts"
 import type { KeyValue } from "../gen/etcd/kv_pb.ts"
@@ -204,7 +205,7 @@ const put = (found: Found, service: string, { key, value }: KeyValue): Effect.Ef
   const address = addressOf(value)
   if (address === undefined) {
     found.delete(text(key))
-    return Effect.logWarning(`the value of the key ${JSON.stringify(text(key))} in etcd names no endpoint`)
+    return Effect.logWarning(`the value of the key ${quoted(text(key))} in etcd names no endpoint`)
   }
   found.set(text(key), address)
   if (found.size <= mostEndpoints) return Effect.void

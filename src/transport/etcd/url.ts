@@ -2,6 +2,7 @@
  * Where etcd is, as a URL says it.
  */
 import { Array as Arr, Redacted, Result } from "effect"
+import { quoted, withoutUser } from "../../core/rpc/printable.ts"
 import { AddressError } from "../net/address.ts"
 
 /** Who asks, where etcd wants to know. */
@@ -58,9 +59,6 @@ const decoded = (text: string): string | undefined => {
 
 const fault = (url: string, what: string): Result.Result<never, AddressError> => {
   const address = withoutUser(url)
-  const message = `${JSON.stringify(address)} ${what}: give a URL, such as etcd://127.0.0.1:2379 or etcds://user:password@one:2379,two:2379`
+  const message = `${quoted(address)} ${what}: give a URL, such as etcd://127.0.0.1:2379 or etcds://user:password@one:2379,two:2379`
   return Result.fail(new AddressError({ address, message }))
 }
-
-/** The URL as it may be printed: nothing is left of what stands before an `@`. */
-export const withoutUser = (url: string): string => url.replace(/^(\w+:\/*)?.*@/s, "$1…@")

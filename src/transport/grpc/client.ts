@@ -40,6 +40,8 @@ export interface Calling {
 /** What all calls of a method share. */
 export interface Plan {
   readonly path: string
+  /** As errors name it: the path without its slash. */
+  readonly method: string
   readonly contentType: string
   readonly types: Registry
   readonly accepted: Accepted
@@ -228,6 +230,7 @@ const planOf = (method: Method, compression: Compression | undefined, options: C
   }
   return {
     path: path(method),
+    method: path(method).slice(1),
     types,
     contentType,
     accepted: { encodings, contentTypes: contentTypes[format] },

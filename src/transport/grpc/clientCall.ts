@@ -54,6 +54,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   private answers: Incoming | undefined
   // A head with a status, which ends the call as well if nothing follows.
   private trailersOnly: { readonly fields: ReadonlyArray<Field>; readonly answered: Answered } | undefined
+  private openedAt = 0
   private moves = 0
   private refused = false
   private over = false
@@ -94,6 +95,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   opened(carrier: Carrier, stream: ClientStream): void {
     this.carrier = carrier
     this.stream = stream
+    if (this.info.deadline !== undefined) this.openedAt = performance.now()
     const { kept = [], requested } = this
     const last = kept.length - 1
     for (let i = 0; i <= last; i++) {
@@ -106,7 +108,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   }
 
   unopened(error: RpcError): void {
-    this.fail(untaken(error))
+    this.fail(untaken(this.named(error)))
   }
 
   /** Sends the call through another connection, if nothing tells that its server has done anything of it. */
@@ -123,6 +125,11 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   }
 
   // ---- The request
+
+  get room(): number {
+    const { carrier, stream } = this
+    return carrier === undefined || stream === undefined ? 0 : carrier.connection.room(stream)
+  }
 
   send(bytes: Uint8Array): boolean {
     // Of a call that is over the requests are being interrupted: they may wait for that.
@@ -156,7 +163,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   head(head: ResponseHead): void {
     if (this.over) return
     const answered = readAnswerHead(head, this.plan.accepted)
-    if (answered.error !== undefined) return this.fail(answered.error)
+    if (answered.error !== undefined) return this.fail(this.named(answered.error))
     // Whether it is all there is shows next.
     if (answered.trailersOnly) this.trailersOnly = { fields: head.fields, answered }
     else this.answer(answered)
@@ -192,7 +199,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   }
 
   exhausted({ name, limit }: MemoryBudget): void {
-    this.fail(noMemory(name, limit))
+    this.fail(this.named(noMemory(name, limit)))
   }
 
   end(trailers: ReadonlyArray<Field>): void {
@@ -203,8 +210,8 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
     if (only === undefined) this.incoming()
     const ended = readTrailers(only?.fields ?? trailers)
     response.trailer = ended.metadata
-    const error = endedError(ended, response.header, this.plan.types)
-    if (error !== undefined) return this.fail(error)
+    const error = endedError(ended, response.header, this.plan)
+    if (error !== undefined) return this.fail(this.named(error))
     try {
       this.incoming(nothing).end()
     } catch (cause) {
@@ -213,27 +220,47 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
     this.finish(undefined)
   }
 
-  reset(code: number): void {
+  reset(code: number, tooLong?: string): void {
     if (this.over) return
     if (code === errorCode.refusedStream && this.move()) return
-    this.stream = undefined
-    const { lost, connection } = this.carrier ?? {}
-    if (lost !== undefined && connection?.over === true) return this.fail(lost)
     // A server that knows the deadline may be the first to find that it has passed.
     const late = code === errorCode.cancel && this.deadline <= this.calling.now()
-    this.fail(late ? exceeded() : resetError(code))
+    const error = late && tooLong === undefined ? this.late() : resetError(code, tooLong)
+    this.stream = undefined
+    const { lost, connection } = this.carrier ?? {}
+    this.fail(this.named(lost !== undefined && connection?.over === true ? lost : error))
   }
 
   // ---- The end
 
   /** Ends the call at its deadline. */
   expire(): void {
-    this.fail(exceeded(this.carrier === undefined ? "the call could be sent" : undefined))
+    this.doubt()
+    this.fail(this.named(this.late()))
+  }
+
+  /** The error of a call whose deadline has passed: it says what it waited for. */
+  private late(): RpcError {
+    const { carrier, calling } = this
+    if (carrier === undefined || this.stream === undefined)
+      return exceeded("the call could be sent", calling.opener.trouble)
+    const { authority } = carrier.origin
+    return exceeded(
+      "the call ended",
+      `${authority} had ${this.answers === undefined ? "not responded" : "not ended its response"}`,
+    )
   }
 
   /** Ends the call, since its caller wants no more of it. */
   cancel(): void {
-    if (!this.over) this.close()
+    if (this.over) return
+    // A layer that ends its calls at their deadline may be the first to do so.
+    if (this.info.deadline !== undefined && this.deadline <= this.calling.now()) this.doubt()
+    this.close()
+  }
+
+  private doubt(): void {
+    if (this.stream !== undefined) this.carrier?.doubt(this.openedAt)
   }
 
   /** Ends the call with an error. */
@@ -241,13 +268,20 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
     if (this.over) return
     const { header } = this.info.response
     if (header.length === 0 || error.header.length > 0) return this.finish(error)
-    const { code, message, details, metadata, cause } = error
-    this.finish(new RpcError({ code, message, details, metadata, header, cause }))
+    const { code, message, details, metadata, method, cause } = error
+    this.finish(
+      new RpcError({ code, message, details, metadata, header, cause, ...(method !== undefined && { method }) }),
+    )
   }
 
   private broken(reason: unknown): void {
     if (!(reason instanceof RpcError)) throw reason
-    this.fail(reason)
+    this.fail(this.named(reason))
+  }
+
+  /** The error of this call alone: one of a connection is that of all calls that wait for it. */
+  private named({ code, message, details, metadata, header, cause }: RpcError): RpcError {
+    return new RpcError({ code, message, details, metadata, header, cause, method: this.plan.method })
   }
 
   private finish(error: RpcError | undefined): void {

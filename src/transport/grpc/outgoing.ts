@@ -28,6 +28,8 @@ export interface OutgoingOptions {
 export interface Sink {
   /** Sends bytes. False if some of them wait: then `drained` has to be called when more is welcome. */
   readonly send: (bytes: Uint8Array) => boolean
+  /** How many bytes could be sent now. Default: any number. */
+  readonly room?: number
 }
 
 // Bytes that messages encoded at once should have, and how many there may be.
@@ -42,6 +44,8 @@ export class Outgoing {
   private resume: (() => void) | undefined
   // How many are encoded at once, and since when the program has had its turn.
   private atOnce = 1
+  // How long those of the last batch were.
+  private length = 1
   private turn = 0
   // Long ones are better off as a batch even alone: that has room for their envelope, where they would be copied.
   private long = false
@@ -74,7 +78,7 @@ export class Outgoing {
   /** Sends messages, and waits where the peer is slow to take them, or others have waited long enough for their turn. */
   emit(messages: ReadonlyArray<unknown>, from = 0): Effect.Effect<void, RpcError> {
     for (let at = from; at < messages.length; ) {
-      const to = Math.min(at + this.atOnce, messages.length)
+      const to = Math.min(at + this.fitting, messages.length)
       const batch = to - at > 1 || this.long ? this.encodeBatch(messages.slice(at, to)) : undefined
       const behind = batch === undefined ? at + 1 : to
       const bytes = batch ?? encodedOf(this.encode(messages[at]))
@@ -114,8 +118,16 @@ export class Outgoing {
     return othersTurn
   }
 
+  /** How many are encoded now: what can't be sent is held for as long as the peer likes. */
+  private get fitting(): number {
+    const { room = largestBatch } = this.sink
+    if (room >= largestBatch) return this.atOnce
+    return Math.max(1, Math.min(this.atOnce, Math.floor(room / this.length)))
+  }
+
   /** Takes as many at once as make a few frames, by those before them: what is encoded and can't be sent yet is held. */
   private adapt(count: number, bytes: number): void {
+    this.length = bytes / count
     const fitting = Math.floor((largestBatch * count) / bytes)
     this.long = fitting < longFrom
     this.atOnce = Math.max(1, Math.min(fitting, 2 * this.atOnce, mostAtOnce))

@@ -22,8 +22,9 @@ const meaning = (code: number): readonly [Code, string] => {
   }
 }
 
-/** The error of a call whose stream was reset with a code. */
-export const resetError = (reset: number): RpcError => {
+/** The error of a call whose stream was reset with a code, or whose response was beyond our limit, as a text says. */
+export const resetError = (reset: number, tooLong?: string): RpcError => {
+  if (tooLong !== undefined) return new RpcError({ code: "resource_exhausted", message: tooLong })
   const [code, text] = meaning(reset)
   return new RpcError({ code, message: `${text} (${errorName(reset)})` })
 }

@@ -7,6 +7,7 @@ import { exceeded, limited } from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import * as Metadata from "../../core/rpc/metadata.ts"
 import * as Monotonic from "../../core/rpc/monotonic.ts"
+import { printableDefect } from "../../core/rpc/printable.ts"
 import { serving as inContext, internalError, logUnsendable, respond } from "../../core/rpc/service.ts"
 import { errorCode } from "../http2/frames.ts"
 import type { ServerConnection, ServerStream, StreamHandler } from "../http2/handler.ts"
@@ -171,6 +172,10 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
     this.connection.taken(this.stream, length, released)
   }
 
+  get room(): number {
+    return this.connection.room(this.stream)
+  }
+
   send(bytes: Uint8Array): boolean {
     // Of a call that is over the program is being interrupted: it may wait for that.
     if (this.over) return false
@@ -280,7 +285,9 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
       return errorTrailers(error, types)
     } catch (cause) {
       // A detail that nobody knows is the program's mistake: the log says which.
-      Effect.runForkWith(this.serving.context)(Effect.logError("an error could not be sent", cause, error))
+      Effect.runForkWith(this.serving.context)(
+        Effect.logError("an error could not be sent", printableDefect(cause), printableDefect(error)),
+      )
       return errorTrailers(new RpcError({ code: "internal", message: "internal error" }), types)
     }
   }

@@ -97,12 +97,12 @@ export const decodeMessage = (text: string): string =>
 export const endedError = (
   { status, message, details, metadata }: Ended,
   header: Metadata.Metadata,
-  types: Registry,
+  { types, method }: { readonly types: Registry; readonly method: string },
 ): RpcError | undefined => {
   if (status === "ok") return undefined
   return status === undefined
-    ? new RpcError({ code: "unknown", message: "the answer ends without a grpc-status", header, metadata })
-    : new RpcError({ code: status, message, details: readDetails(details, types), header, metadata })
+    ? new RpcError({ code: "unknown", message: "the answer ends without a grpc-status", header, metadata, method })
+    : new RpcError({ code: status, message, details: readDetails(details, types), header, metadata, method })
 }
 
 const readDetails = (encoded: string | undefined, types: Registry): ReadonlyArray<Detail> => {

@@ -248,7 +248,7 @@ export class Http1Connection implements Carrying, RequestEvents {
   private read(bytes: Uint8Array, ours: boolean): void {
     let at = 0
     while (at < bytes.length && !this.deaf && !this.over && !this.gone) {
-      if (this.exchange !== undefined && this.requestOver) {
+      if (this.rest !== undefined || (this.exchange !== undefined && this.requestOver)) {
         this.keep(bytes.subarray(at), ours)
         break
       }
@@ -350,8 +350,14 @@ export class Http1Connection implements Carrying, RequestEvents {
     this.headBegun = false
     this.headBy = performance.now() + this.options.times.idle
     this.options.wake(this.headBy)
+    // A client that sends one request behind the other waits its turn between others.
+    if (this.rest === undefined) this.regulate()
+    else setImmediate(() => this.guard(() => this.readRest()))
+  }
+
+  private readRest(): void {
     const { rest } = this
-    if (rest === undefined) return this.regulate()
+    if (rest === undefined) return
     this.rest = undefined
     this.read(rest, true)
     // What is left of it is the new rest.

@@ -27,12 +27,12 @@ export class Budget {
     this.left = Math.min(this.size, this.left + count)
   }
 
-  /** Takes one. False if there is none left. */
-  take(now: number): boolean {
+  /** Takes so many. False if there are fewer left. */
+  take(now: number, count = 1): boolean {
     this.left = Math.min(this.size, this.left + (now - this.at) * this.perMilli)
     this.at = now
-    if (this.left < 1) return false
-    this.left -= 1
+    if (this.left < count) return false
+    this.left -= count
     return true
   }
 }
@@ -42,6 +42,7 @@ export class Budgets {
   private readonly now: () => number
   private readonly resets: Budget
   private readonly idle: Budget
+  private readonly dropped: Budget
 
   constructor(role: "server" | "client", limits: Limits, now: () => number) {
     this.now = now
@@ -49,12 +50,25 @@ export class Budgets {
     const maxResets = role === "server" ? limits.maxResets : Number.POSITIVE_INFINITY
     this.resets = new Budget(maxResets, limits.maxResetsPerSecond, now())
     this.idle = new Budget(limits.maxIdleFrames, limits.maxIdleFramesPerSecond, now())
+    this.dropped = new Budget(limits.maxDroppedHeaderBytes, limits.maxDroppedHeaderBytesPerSecond, now())
   }
 
   /** A stream opened only to be reset, by the peer (CVE-2023-44487) or by us for its faults (CVE-2025-8671). */
   reset(): void {
     if (!this.resets.take(this.now())) {
       throw new ConnectionError(errorCode.enhanceYourCalm, "too many streams are reset")
+    }
+  }
+
+  /** A response that was sent whole: it makes up for a stream that was opened only to be reset. */
+  responded(): void {
+    this.resets.give(1)
+  }
+
+  /** Bytes of a header block that nothing comes of, since it is too large. */
+  dropHeaders(bytes: number): void {
+    if (!this.dropped.take(this.now(), bytes)) {
+      throw new ConnectionError(errorCode.enhanceYourCalm, "too many header blocks are too large")
     }
   }
 

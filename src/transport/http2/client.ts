@@ -6,7 +6,7 @@ import { Connection } from "./connection.ts"
 import { type ConnectionError, errorCode } from "./frames.ts"
 import type { ResponseHead } from "./head.ts"
 import type { Field } from "./hpack.ts"
-import type { Limits } from "./limits.ts"
+import { defaultLimits, type Limits } from "./limits.ts"
 import type { MemoryBudget } from "./memory.ts"
 import type { Stream } from "./stream.ts"
 
@@ -18,8 +18,8 @@ export interface ResponseHandler {
   readonly data: (bytes: Uint8Array, start: number, end: number) => void
   /** It has ended. */
   readonly end: (trailers: ReadonlyArray<Field>) => void
-  /** The stream was cut short. */
-  readonly reset: (code: number) => void
+  /** The stream was cut short; `tooLong` says why if the response went beyond our own limit. */
+  readonly reset: (code: number, tooLong?: string) => void
   /** What waited to be sent is on its way. */
   readonly drained: () => void
   /** There is no memory for what the stream holds. Without this, or if it doesn't end the stream, that is reset. */
@@ -43,6 +43,11 @@ export interface Carrier {
   readonly leaving: boolean
   /** Why it ended; `undefined` until it does. */
   readonly lost: RpcError | undefined
+  /**
+   * A call that began at this time, by `performance.now`, has reached its deadline: if nothing was heard since, the server is
+   * asked whether it is there.
+   */
+  readonly doubt: (since: number) => void
 }
 
 /** Who wants a stream. */
@@ -61,6 +66,8 @@ export interface Caller extends ResponseHandler {
 export interface Opener {
   /** Opens a stream, at once if it can. */
   readonly open: (caller: Caller) => void
+  /** Why who waits for a stream has none yet. */
+  readonly trouble: string
   /** Forgets a caller who waits for a stream and wants none any more. */
   readonly forget: (caller: Caller) => void
 }
@@ -76,16 +83,34 @@ export interface ClientSide {
   readonly failed: (error: ConnectionError) => void
 }
 
-export const clientConnection = (side: ClientSide, limits?: Limits, memory?: MemoryBudget): ClientConnection => {
+const printable = /^[\x20-\x7e]*$/
+
+/** What to say of a response whose head or trailers are too large. */
+const tooLong = (what: string, { maxHeaderListSize }: Limits, essentials: ReadonlyArray<Field>): string => {
+  const said = essentials.filter(({ value }) => printable.test(value)).map(({ name, value }) => `${name}: ${value}`)
+  const limit = `the response has ${what} of more than the ${maxHeaderListSize} bytes that limits.maxHeaderListSize allows`
+  return said.length === 0 ? limit : `${limit}; it says ${said.join(", ")}`
+}
+
+export const clientConnection = (
+  side: ClientSide,
+  limits: Limits = defaultLimits,
+  memory?: MemoryBudget,
+): ClientConnection => {
   const connection: ClientConnection = new Connection<ResponseHandler>(
     {
       head: (stream, head) => {
         // A client's connection parses responses only, and informational ones say nothing that matters here.
         if ("status" in head && head.status >= 200) stream.context?.head(head)
       },
-      headTooLong: (stream) => {
-        connection.reset(stream, errorCode.enhanceYourCalm)
-        stream.context?.reset(errorCode.enhanceYourCalm)
+      headTooLong: (stream, essentials) => {
+        connection.reset(stream, errorCode.cancel)
+        stream.context?.reset(errorCode.cancel, tooLong("a head", limits, essentials))
+        side.room()
+      },
+      trailersTooLong: (stream, essentials) => {
+        stream.context?.reset(errorCode.cancel, tooLong("trailers", limits, essentials))
+        side.room()
       },
       data: (stream, bytes, start, end) => stream.context?.data(bytes, start, end),
       end: (stream, trailers) => {
@@ -104,7 +129,7 @@ export const clientConnection = (side: ClientSide, limits?: Limits, memory?: Mem
       output: side.output,
       failed: side.failed,
     },
-    { role: "client", ...(limits && { limits }), ...(memory && { memory }) },
+    { role: "client", limits, ...(memory && { memory }) },
   )
   return connection
 }

@@ -20,7 +20,7 @@ import {
   readUint32,
 } from "./frames.ts"
 import { greeting } from "./greeting.ts"
-import { isMeasured, Malformed, parseRequestHead, parseResponseHead, parseTrailers } from "./head.ts"
+import { essentialFields, isMeasured, Malformed, parseRequestHead, parseResponseHead, parseTrailers } from "./head.ts"
 import { HeaderBlock, priorityLength } from "./headerBlock.ts"
 import type { Field } from "./hpack.ts"
 import { Decoder } from "./hpackDecoder.ts"
@@ -64,6 +64,11 @@ const presumed = { maxConcurrentStreams: 100 }
 // What nghttp2 takes, and so Node's clients and curl: they don't say so.
 const largestHeaderList = 65_536
 
+// A stream that has had a place among `maxConcurrentStreams` for so many milliseconds is bounded by that limit, whatever
+// comes of it: at most so many can be reset in any time.
+const briefMillis = 50
+
+const isInformational = (fields: ReadonlyArray<Field>): boolean => fields[0]?.value.charCodeAt(0) === 0x31
 const defaultMemory = 64 * 1024 * 1024
 
 // What a stream costs that holds little or nothing: ours, its program's fiber, the call's objects.
@@ -94,6 +99,10 @@ export class Connection<T> implements FrameSink {
   // The stream of the DATA frame that is being read; undefined if nobody wants it.
   private dataStream: Stream<T> | undefined
   private receiving = false
+  // When the chunk came that is being read; undefined until somebody asks.
+  private receivedAt: number | undefined
+  // How often output was taken.
+  private outputs = 0
   private outputAnnounced = false
   private firstSendBy = Number.POSITIVE_INFINITY
   private draining = false
@@ -116,8 +125,8 @@ export class Connection<T> implements FrameSink {
       this.events.drained(stream)
     })
     this.receiveWindow = new ReceiveWindow(limits.connectionWindow)
-    this.block = new HeaderBlock(limits)
-    this.decoder = new Decoder({ maxListSize: limits.maxHeaderListSize })
+    this.decoder = new Decoder({ maxListSize: limits.maxHeaderListSize, essential: essentialFields })
+    this.block = new HeaderBlock(limits, this.decoder)
     this.reader = new FrameReader(this, defaultSettings.maxFrameSize, this.server ? "client" : "server")
     this.sender.out.append(greeting(role, limits))
   }
@@ -160,6 +169,11 @@ export class Connection<T> implements FrameSink {
     return Math.min(this.remote.maxHeaderListSize, largestHeaderList)
   }
 
+  /** What has begun to arrive and isn't whole: another number for each frame and header block; 0 for nothing. */
+  get half(): number {
+    return this.block.open ? -this.block.count : this.reader.half
+  }
+
   /** The streams that are open now. */
   all(): ReadonlyArray<Stream<T>> {
     return [...this.streams.values()]
@@ -186,6 +200,7 @@ export class Connection<T> implements FrameSink {
   receive(chunk: Uint8Array): void {
     if (this.ended) return
     this.receiving = true
+    this.receivedAt = undefined
     try {
       // Never a `Buffer`: where a copy is meant, its `slice` gives a view, and keeps all of the socket's chunk.
       this.reader.read(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length))
@@ -200,6 +215,7 @@ export class Connection<T> implements FrameSink {
   /** The bytes to send now; empty if there are none. Whoever takes them asks again until it is. */
   take(): Uint8Array {
     this.outputAnnounced = false
+    this.outputs += 1
     this.sender.pump()
     return this.sender.out.take()
   }
@@ -233,6 +249,7 @@ export class Connection<T> implements FrameSink {
   /** Sends a head. Nothing happens on a stream that is closed, here and below: who writes may not know yet. */
   sendHeaders(stream: Stream<T>, fields: ReadonlyArray<Field>, endStream: boolean): void {
     if (!this.step(stream, event.sendHeaders)) return
+    if (this.server && stream.respondedAt < 0 && !isInformational(fields)) stream.respondedAt = this.outputs
     this.sender.headers(stream.id, fields, endStream)
     if (endStream) this.localEnded(stream)
     this.wrote()
@@ -252,6 +269,11 @@ export class Connection<T> implements FrameSink {
     this.settle(stream)
     // Nobody waits for what is over.
     return stream.closed
+  }
+
+  /** How many bytes of a stream's body could be sent now, where none waits. */
+  room(stream: Stream<T>): number {
+    return this.sender.room(stream)
   }
 
   /** Sends the last part of the body, and ends our side of the stream with it. */
@@ -330,6 +352,12 @@ export class Connection<T> implements FrameSink {
     this.draining = true
     this.sender.goaway(maxInt31, errorCode.noError)
     this.sender.ping(drainPayload, false)
+    this.wrote()
+  }
+
+  /** Ends the connection for what the peer does or doesn't. */
+  end(error: ConnectionError): void {
+    this.fail(error)
     this.wrote()
   }
 
@@ -419,9 +447,10 @@ export class Connection<T> implements FrameSink {
   /** Takes the bytes that the header block is in, once it is whole. */
   private onBlock(bytes: Uint8Array | undefined): void {
     if (bytes === undefined) return
-    const { streamId, endStream, dependsOnItself, start, end } = this.block
+    const { streamId, endStream, dependsOnItself, start, end, skimmed, size } = this.block
     // Every block is decoded, also those that nobody wants: the tables of both ends must stay in step (section 4.3).
-    const fields = this.decoder.decode(bytes, start, end)
+    const fields = skimmed ? this.decoder.endSkim() : this.decoder.decode(bytes, start, end)
+    if (fields === undefined) this.budgets.dropHeaders(size)
     const stream = this.streamOfHeaders(streamId)
     if (stream === undefined) return
     if (dependsOnItself) return this.fault(stream, errorCode.protocolError)
@@ -447,19 +476,27 @@ export class Connection<T> implements FrameSink {
     }
     // Before the event, so that who answers at once finds the request ended, and the stream closes in order.
     if (endStream && this.server) this.step(stream, event.receiveEnd)
-    if (head === undefined) this.events.headTooLong(stream)
+    if (head === undefined) this.events.headTooLong(stream, this.decoder.essentials)
     else this.events.head(stream, head)
     // Not to who has answered, or cut it short, meanwhile.
     if (endStream && !stream.closed) this.remoteEnded(stream, noTrailers)
   }
 
   private trailers(stream: Stream<T>, fields: ReadonlyArray<Field> | undefined, endStream: boolean): void {
-    const trailers = fields === undefined ? undefined : parseTrailers(fields)
-    if (!endStream || trailers === undefined || trailers instanceof Malformed) {
-      return this.fault(stream, errorCode.protocolError)
-    }
+    if (!endStream) return this.fault(stream, errorCode.protocolError)
+    if (fields === undefined) return this.trailersTooLong(stream)
+    const trailers = parseTrailers(fields)
+    if (trailers instanceof Malformed) return this.fault(stream, errorCode.protocolError)
     this.budgets.useful()
     this.remoteEnded(stream, trailers)
+  }
+
+  private trailersTooLong(stream: Stream<T>): void {
+    // No client sends any that matter: who sends so many wants something else.
+    if (this.server) return this.fault(stream, errorCode.enhanceYourCalm)
+    this.step(stream, event.receiveEnd)
+    this.reset(stream, errorCode.cancel)
+    this.events.trailersTooLong(stream, this.decoder.essentials)
   }
 
   /** The stream that a header block is for, a new one if it begins one; `undefined` if nobody wants it. */
@@ -508,9 +545,20 @@ export class Connection<T> implements FrameSink {
     if (this.ids.isIdle(streamId)) throw new ConnectionError(errorCode.protocolError, "RST_STREAM is on an idle stream")
     const stream = this.streams.get(streamId)
     if (stream === undefined) return this.budgets.idleFrame()
-    this.budgets.reset()
+    if (this.isWasted(stream)) this.budgets.reset()
     this.close(stream)
     this.events.reset(stream, readUint32(bytes, start))
+  }
+
+  /** Whether the peer has opened a stream for nothing but work of ours: it can't have seen a response, nor waited for one. */
+  private isWasted({ respondedAt, begunAt }: Stream<T>): boolean {
+    const seen = respondedAt >= 0 && respondedAt < this.outputs
+    return this.server && !seen && this.time - begunAt < briefMillis
+  }
+
+  private get time(): number {
+    this.receivedAt ??= this.now()
+    return this.receivedAt
   }
 
   private onSettings(flags: number, streamId: number, bytes: Uint8Array, start: number, end: number): void {
@@ -594,6 +642,7 @@ export class Connection<T> implements FrameSink {
   private createStream(id: number): Stream<T> {
     const window = Math.min(this.limits.streamWindow, firstStreamWindow)
     const stream = new Stream<T>(id, this.remote.initialWindowSize, window)
+    if (this.server) stream.begunAt = this.time
     this.streams.set(id, stream)
     return stream
   }
@@ -652,6 +701,7 @@ export class Connection<T> implements FrameSink {
 
   private localEnded(stream: Stream<T>): void {
     this.step(stream, event.sendEnd)
+    if (this.server) this.budgets.responded()
     // An answer that doesn't need the rest of its request asks for no more of it (section 8.1).
     if (this.server && !stream.closed) this.reset(stream, errorCode.noError)
   }

@@ -14,8 +14,13 @@ export type Head = RequestHead | ResponseHead
 export interface Events<T> {
   /** A request has begun (at a server), or a response (at a client, where 1xx ones may come before it). */
   readonly head: (stream: Stream<T>, head: Head) => void
-  /** The head was longer than we take, and has been dropped; at a server a 431 is due. */
-  readonly headTooLong: (stream: Stream<T>) => void
+  /**
+   * The head was larger than `maxHeaderListSize`, and has been dropped but for its essential fields. At a server a response
+   * is due that says so.
+   */
+  readonly headTooLong: (stream: Stream<T>, essentials: ReadonlyArray<Field>) => void
+  /** At a client: the trailers were, and with them the response has ended. */
+  readonly trailersTooLong: (stream: Stream<T>, essentials: ReadonlyArray<Field>) => void
   /** A piece of the body. Whoever has taken it in says so with `taken`; until then it counts against the windows. */
   readonly data: (stream: Stream<T>, bytes: Uint8Array, start: number, end: number) => void
   /** The peer has said all on this stream; the trailers are empty if it sent none. */

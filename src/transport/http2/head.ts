@@ -26,6 +26,9 @@ export interface ResponseHead {
   readonly contentLength: number
 }
 
+/** What is kept of a list that is too large: how to respond to a request, and what a response came to. */
+export const essentialFields: ReadonlySet<string> = new Set([":status", "content-type", "grpc-status"])
+
 /** Where a header list is malformed; the text goes no further than our own log. */
 export class Malformed {
   readonly reason: string
@@ -147,16 +150,35 @@ const requestHead = (all: ReadonlyArray<Field>): RequestHead | Malformed => {
   if (fields instanceof Malformed) return fields
   const contentLength = contentLengthOf(fields)
   if (contentLength === undefined) return new Malformed("content-length is no length")
+  const host = hostOf(fields)
+  if (host === undefined || (host !== "" && authority !== undefined && !sameHost(host, authority))) {
+    return new Malformed("host is there twice, or is another one than :authority")
+  }
   return {
     method,
     scheme: scheme ?? "",
     path: path ?? "",
-    authority: authority ?? "",
+    authority: authority ?? host,
     fields,
     contentLength,
     expectsContinue: fields.some(({ name, value }) => name === "expect" && value.toLowerCase() === "100-continue"),
   }
 }
+
+/** The host among fields: "" for none, `undefined` if there are two. */
+const hostOf = (fields: ReadonlyArray<Field>): string | undefined => {
+  let host: string | undefined
+  for (const { name, value } of fields) {
+    if (name !== "host") continue
+    if (host !== undefined) return undefined
+    host = value
+  }
+  return host ?? ""
+}
+
+// RFC 9113, section 8.3.1: one that differs may be meant for somebody whom a proxy didn't check. An empty one is none.
+const sameHost = (host: string, authority: string): boolean =>
+  authority === "" || host === authority || host.toLowerCase() === authority.toLowerCase()
 
 const responseHead = (all: ReadonlyArray<Field>): ResponseHead | Malformed => {
   const first = all[0]

@@ -1,7 +1,8 @@
 /**
  * A header block: the payload of a HEADERS frame and of the CONTINUATION frames that follow it, put together.
  *
- * Nearly all are one frame long, and stay where they are: in the bytes of the socket.
+ * Nearly all are one frame long, and stay where they are: in the bytes of the socket. One that outgrows the list that is
+ * taken is not held any longer, but read as it comes, since the tables must stay in step (section 10.5.1).
  *
  * Source: RFC 9113, sections 4.3, 6.2 and 6.10.
  */
@@ -9,6 +10,11 @@ import { ConnectionError, errorCode, flag, readUint31 } from "./frames.ts"
 import type { Limits } from "./limits.ts"
 
 const none = new Uint8Array(0)
+
+/** What reads a block that is too large to be held. */
+export interface Skim {
+  readonly skim: (bytes: Uint8Array, start: number, end: number) => void
+}
 
 /** How long a priority is, in a frame of its own too. */
 export const priorityLength = 5
@@ -24,13 +30,21 @@ export class HeaderBlock {
   end = 0
   /** True while CONTINUATION frames have to follow. */
   open = false
+  /** How many bytes the block has, as far as it has come. */
+  size = 0
+  /** True if it was too large to be held, and has been skimmed. */
+  skimmed = false
+  /** How many blocks have begun that have several frames. */
+  count = 0
   private readonly limits: Limits
+  private readonly decoder: Skim
   // What has come of a block that goes on: no more than that is held of what never ends.
   private pieces: Uint8Array | undefined
   private continuations = 0
 
-  constructor(limits: Limits) {
+  constructor(limits: Limits, decoder: Skim) {
     this.limits = limits
+    this.decoder = decoder
   }
 
   /** Takes a HEADERS frame. Gives the bytes that the block is in if it is whole: these very ones. */
@@ -46,16 +60,19 @@ export class HeaderBlock {
     if (from > to) throw new ConnectionError(errorCode.protocolError, "a frame's padding is longer than the frame")
     this.streamId = streamId
     this.endStream = (flags & flag.endStream) !== 0
+    this.skimmed = false
+    this.size = 0
     if ((flags & flag.endHeaders) === 0) {
       this.hold(bytes, from, to)
       return undefined
     }
+    this.size = to - from
     this.start = from
     this.end = to
     return bytes
   }
 
-  /** Takes a CONTINUATION frame. Gives the bytes that the block is in if it is whole. */
+  /** Takes a CONTINUATION frame. Gives the bytes that the block is in if it is whole: none if it was skimmed. */
   goOn(flags: number, bytes: Uint8Array, start: number, end: number): Uint8Array | undefined {
     const { pieces } = this
     if (pieces === undefined) throw new ConnectionError(errorCode.protocolError, "CONTINUATION continues nothing")
@@ -73,15 +90,27 @@ export class HeaderBlock {
     this.append(none, bytes, from, to)
     this.start = 0
     this.continuations = 0
+    this.count += 1
     this.open = true
   }
 
   private append(pieces: Uint8Array, bytes: Uint8Array, from: number, to: number): void {
-    this.end = pieces.length + to - from
-    if (this.end > this.limits.maxHeaderBlockSize) throw tooLarge()
+    this.size += to - from
+    if (this.size > this.limits.maxHeaderBlockSize) throw tooLarge()
+    // No encoder makes a field longer than a list counts it, so the list is too large.
+    if (this.size > this.limits.maxHeaderListSize) return this.pass(pieces, bytes, from, to)
+    this.end = this.size
     this.pieces = new Uint8Array(this.end)
     this.pieces.set(pieces)
     this.pieces.set(bytes.subarray(from, to), pieces.length)
+  }
+
+  private pass(pieces: Uint8Array, bytes: Uint8Array, from: number, to: number): void {
+    if (!this.skimmed) this.decoder.skim(pieces, 0, pieces.length)
+    this.decoder.skim(bytes, from, to)
+    this.skimmed = true
+    this.pieces = none
+    this.end = 0
   }
 }
 

@@ -20,6 +20,7 @@ import {
 } from "./hpack.ts"
 import { DynamicTable } from "./hpackDynamicTable.ts"
 import { Sightings } from "./hpackSightings.ts"
+import { Skimmer } from "./hpackSkimmer.ts"
 import { lastStaticIndex, staticTable } from "./hpackStaticTable.ts"
 import { hashOf, knownString, newString } from "./hpackStrings.ts"
 import { huffmanDecode, huffmanRoom } from "./huffman.ts"
@@ -35,6 +36,12 @@ interface KnownBlock {
   readonly fields: ReadonlyArray<Field>
 }
 
+// What is kept of a list that is too large: a peer that makes up many of these fields gets no further with it.
+const maxEssentialFields = 16
+const maxEssentialLength = 256
+
+const none: ReadonlyArray<Field> = Object.freeze([])
+
 const maxKnownBlocks = 8
 const maxKnownBlockLength = 128
 
@@ -49,28 +56,40 @@ export interface DecoderOptions {
   readonly maxTableSize?: number
   /** Our SETTINGS_MAX_HEADER_LIST_SIZE: bytes of names and values, and 32 a field. */
   readonly maxListSize: number
+  /** Names of the fields that are kept of a list that is larger. Default: none. */
+  readonly essential?: ReadonlySet<string>
 }
+
+const noNames: ReadonlySet<string> = new Set()
 
 /** The receiving end of one direction of a connection. */
 export class Decoder {
+  /** Of the last list, if it was too large: its essential fields, as far as they are short. */
+  essentials: ReadonlyArray<Field> = none
   // The peer begins with the default size, and with ours once it has seen our settings.
   private readonly table = new DynamicTable<Field>()
   private readonly maxTableSize: number
   private readonly maxListSize: number
+  private readonly essential: ReadonlySet<string>
+  // Made for the first block that is too large to be held.
+  private skimmer: Skimmer | undefined
+  private skimmed: Array<Field> | undefined
   private readonly sightings = new Sightings()
   private readonly blocks: Array<KnownBlock> = []
   private oldestBlock = 0
   private at = 0
   private end = 0
 
-  constructor({ maxTableSize = defaultTableSize, maxListSize }: DecoderOptions) {
+  constructor({ maxTableSize = defaultTableSize, maxListSize, essential = noNames }: DecoderOptions) {
     this.maxTableSize = maxTableSize
     this.maxListSize = maxListSize
+    this.essential = essential
   }
 
   /**
    * Decodes the whole header block bytes[start, end). A list that is frozen comes again: the very same is given for each
-   * equal block. `undefined` if the list is larger than `maxListSize`; the tables are in step then as well.
+   * equal block. `undefined` if the list is larger than `maxListSize`: the tables are in step then as well, and
+   * `essentials` has what is kept of it.
    *
    * Throws an `HpackError` if the block is malformed. No further one can be decoded after that.
    */
@@ -99,6 +118,37 @@ export class Decoder {
     return fields
   }
 
+  /** Decodes the next part of a block that is too large to be held; `endSkim` follows. Throws as `decode` does. */
+  skim(bytes: Uint8Array, start: number, end: number): void {
+    this.skimmed ??= []
+    this.skimmer ??= new Skimmer({
+      maxSize: () => this.table.maxSize,
+      fields: (some, from, to) => this.skimFields(some, from, to),
+      empty: () => this.table.empty(),
+    })
+    this.skimmer.read(bytes, start, end)
+  }
+
+  /** Ends such a block. It has come to no list; `essentials` has what is kept of it. */
+  endSkim(): undefined {
+    this.skimmer?.end()
+    this.essentials = this.skimmed ?? none
+    this.skimmed = undefined
+  }
+
+  private skimFields(bytes: Uint8Array, start: number, end: number): void {
+    const { skimmed = [] } = this
+    this.at = start
+    this.end = end
+    this.sizeUpdates(bytes)
+    while (this.at < end) this.keep(skimmed, this.field(bytes, bytes[this.at++] as number))
+  }
+
+  private keep(essentials: Array<Field>, field: Field): void {
+    if (!this.essential.has(field.name) || field.value.length > maxEssentialLength) return
+    if (essentials.length < maxEssentialFields) essentials.push(field)
+  }
+
   /** At a block's start, at most two (section 4.2): the smallest size that there was in between, then the last. */
   private sizeUpdates(bytes: Uint8Array): void {
     for (let count = 1; this.at < this.end; count++) {
@@ -118,9 +168,17 @@ export class Decoder {
     while (this.at < this.end) {
       const field = this.field(bytes, bytes[this.at++] as number)
       listSize += sizeOf(field)
-      if (listSize <= this.maxListSize) fields.push(field)
+      if (listSize > this.maxListSize) return this.tooLarge(bytes, [...fields, field])
+      fields.push(field)
     }
-    return listSize <= this.maxListSize ? fields : undefined
+    return fields
+  }
+
+  private tooLarge(bytes: Uint8Array, before: ReadonlyArray<Field>): undefined {
+    const essentials: Array<Field> = []
+    for (const field of before) this.keep(essentials, field)
+    while (this.at < this.end) this.keep(essentials, this.field(bytes, bytes[this.at++] as number))
+    this.essentials = essentials
   }
 
   private field(bytes: Uint8Array, first: number): Field {

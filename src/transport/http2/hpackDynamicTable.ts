@@ -37,6 +37,11 @@ export class DynamicTable<F extends Field> {
     this.size += size
   }
 
+  /** Empties it, as a field does that is larger than all of it. */
+  empty(): void {
+    this.shrink(0)
+  }
+
   resize(maxSize: number): void {
     this.maxSize = maxSize
     this.shrink(maxSize)

@@ -46,12 +46,18 @@ export class FrameReader {
   private paddingLeft = 0
   private inData = false
   private endsStream = false
+  private frames = 1
 
   /** `peer` is who sends the bytes: a client's begin with the preface. */
   constructor(sink: FrameSink, maxFrameSize: number, peer: "server" | "client") {
     this.sink = sink
     this.maxFrameSize = maxFrameSize
     this.prefaceLeft = peer === "client" ? preface.length : 0
+  }
+
+  /** The number of the frame that has begun and isn't whole; 0 if there is none. */
+  get half(): number {
+    return this.inData || this.partialLength > 0 ? this.frames : 0
   }
 
   /** Reads a chunk to its end. Throws a `ConnectionError` for what no peer may send. */
@@ -135,6 +141,7 @@ export class FrameReader {
     const streamId = readUint31(bytes, at + 5)
     const start = at + frameHeaderLength
     if (type !== frameType.data) {
+      this.frames++
       this.sink.frame(type, flags, streamId, bytes, start, start + length)
       return frameHeaderLength + length
     }
@@ -168,6 +175,7 @@ export class FrameReader {
 
   private finishData(): void {
     this.inData = false
+    this.frames++
     this.sink.dataEnd(this.endsStream)
   }
 }

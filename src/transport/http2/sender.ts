@@ -104,6 +104,11 @@ export class Sender<T> {
     return true
   }
 
+  /** How many bytes of a stream would go out now. */
+  room(stream: Stream<T>): number {
+    return stream.pending.length > 0 || !this.open ? 0 : Math.max(0, Math.min(stream.send.size, this.window.size))
+  }
+
   private wait(stream: Stream<T>, bytes: Uint8Array): void {
     stream.pending.push(bytes)
     stream.pendingBytes += bytes.length

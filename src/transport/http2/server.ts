@@ -7,7 +7,7 @@ import type { Events, Head } from "./events.ts"
 import type { ConnectionError } from "./frames.ts"
 import { type Accept, answered, type ServerConnection, type ServerStream, type StreamHandler } from "./handler.ts"
 import type { Field } from "./hpack.ts"
-import type { Limits } from "./limits.ts"
+import { defaultLimits, type Limits } from "./limits.ts"
 import type { MemoryBudget } from "./memory.ts"
 
 export interface SocketSide {
@@ -15,14 +15,21 @@ export interface SocketSide {
   readonly output: () => void
   /** The peer has broken the rules: send what is there to send, then close. */
   readonly failed: (error: ConnectionError) => void
+  /** The response to a request whose head is too large, given its essential fields. `undefined` for status 431. */
+  readonly headTooLarge?: (
+    essentials: ReadonlyArray<Field>,
+    maxHeaderListSize: number,
+  ) => ReadonlyArray<Field> | undefined
 }
+
+const status431 = Object.freeze([{ name: ":status", value: "431" }])
 
 const goOn = Object.freeze([{ name: ":status", value: "100" }])
 
 export const serverConnection = (
   accept: Accept,
   socket: SocketSide,
-  limits?: Limits,
+  limits: Limits = defaultLimits,
   memory?: MemoryBudget,
 ): ServerConnection => new HandlerEvents(accept, socket, limits, memory).connection
 
@@ -31,15 +38,13 @@ class HandlerEvents implements Events<StreamHandler> {
   readonly connection: ServerConnection
   private readonly accept: Accept
   private readonly socket: SocketSide
+  private readonly limits: Limits
 
-  constructor(accept: Accept, socket: SocketSide, limits: Limits | undefined, memory: MemoryBudget | undefined) {
+  constructor(accept: Accept, socket: SocketSide, limits: Limits, memory: MemoryBudget | undefined) {
     this.accept = accept
     this.socket = socket
-    this.connection = new Connection<StreamHandler>(this, {
-      role: "server",
-      ...(limits && { limits }),
-      ...(memory && { memory }),
-    })
+    this.limits = limits
+    this.connection = new Connection<StreamHandler>(this, { role: "server", limits, ...(memory && { memory }) })
   }
 
   head(stream: ServerStream, head: Head): void {
@@ -49,10 +54,14 @@ class HandlerEvents implements Events<StreamHandler> {
     this.accept(this.connection, stream, head)
   }
 
-  headTooLong(stream: ServerStream): void {
+  headTooLong(stream: ServerStream, essentials: ReadonlyArray<Field>): void {
+    const response = this.socket.headTooLarge?.(essentials, this.limits.maxHeaderListSize) ?? status431
     stream.context = answered(this.connection, stream)
-    this.connection.sendHeaders(stream, [{ name: ":status", value: "431" }], true)
+    this.connection.sendHeaders(stream, response, true)
   }
+
+  // A server's connection resets the streams of such requests.
+  trailersTooLong(): void {}
 
   data(stream: ServerStream, bytes: Uint8Array, start: number, end: number): void {
     stream.context?.data(bytes, start, end)

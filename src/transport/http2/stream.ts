@@ -27,6 +27,9 @@ export class Stream<T> {
   expected = -1
   /** True once the head that isn't informational has come. */
   headed = false
+  /** At a server: when the stream began, and how often output had been taken when its response did; -1 until then. */
+  begunAt = 0
+  respondedAt = -1
   /** Parts of the body that wait for the windows or the socket, in order; `pendingFrom` is where the first one goes on. */
   readonly pending: Array<Uint8Array> = []
   pendingFrom = 0

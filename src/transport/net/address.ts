@@ -3,6 +3,7 @@
  */
 import type * as tls from "node:tls"
 import { Data, Result } from "effect"
+import { quoted, withoutUser } from "../../core/rpc/printable.ts"
 import type { Origin } from "../http2/client.ts"
 
 /** An address that can't be connected to, since it isn't one, or not with such certificates. The message says what is wrong. */
@@ -13,7 +14,7 @@ export class AddressError extends Data.TaggedError("AddressError")<{
 
 /** An address, taken apart. */
 export interface Target {
-  /** The address as it was given. */
+  /** The address as it may be shown: without a user and a password. */
   readonly text: string
   readonly origin: Origin
   readonly place: { readonly host: string; readonly port: number } | { readonly path: string }
@@ -32,8 +33,9 @@ const unixPrefix = "unix:"
  */
 export const parseAddress = (address: string, secure: tls.ConnectionOptions): Result.Result<Target, AddressError> => {
   const fail = (what: string) => {
-    const message = `${JSON.stringify(address)} ${what}, such as http://127.0.0.1:8080, https://example.org or unix:///run/pi.sock`
-    return Result.fail(new AddressError({ address, message }))
+    const shown = withoutUser(address)
+    const message = `${quoted(shown)} ${what}, such as http://127.0.0.1:8080, https://example.org or unix:///run/pi.sock`
+    return Result.fail(new AddressError({ address: shown, message }))
   }
   if (address.startsWith(unixPrefix)) {
     const path = address.slice(unixPrefix.length).replace(/^\/\/(?=\/)/, "")
@@ -49,13 +51,14 @@ export const parseAddress = (address: string, secure: tls.ConnectionOptions): Re
   if (!URL.canParse(address)) return fail("is not an address: give a URL")
   const { protocol, hostname, host, port } = new URL(address)
   if (protocol !== "http:" && protocol !== "https:") {
-    return fail(`begins with "${protocol}" and not "http:", "https:" or "unix:": give a URL`)
+    // What stands there may be a user.
+    return fail('begins with none of "http:", "https:" and "unix:": give a URL')
   }
   const encrypted = protocol === "https:"
   // A URL has brackets around an IPv6 address, a socket hasn't.
   const bare = hostname.replace(/^\[|\]$/g, "")
   return Result.succeed({
-    text: address,
+    text: withoutUser(address),
     origin: { scheme: encrypted ? "https" : "http", authority: host },
     place: { host: bare, port: port === "" ? (encrypted ? 443 : 80) : Number(port) },
     tls: encrypted ? secure : undefined,

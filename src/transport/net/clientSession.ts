@@ -17,12 +17,21 @@ import { Alarm, type Wakeable } from "./alarm.ts"
 import { Keepalive, type KeepaliveOptions, type KeepaliveTimes, keepaliveTimes } from "./keepalive.ts"
 import { Lifetime, lifetimeTimes } from "./lifetime.ts"
 import { clientMemory } from "./memory.ts"
-import { Pump } from "./pump.ts"
+import { Pump, unfinished } from "./pump.ts"
 
 export interface ClientKeepaliveOptions extends KeepaliveOptions {
   /**
    * How long the server may say nothing, while a call runs, before it is asked, with a PING, whether it is there. grpc-go's
-   * servers close connections that ask more often than every 5 minutes, unless they were told otherwise. Default: 10 minutes.
+   * servers close connections that ask more often than every 5 minutes, unless they were told otherwise. Each time that a
+   * server does so, the channel's later connections wait twice as long. Default: 10 minutes.
+   *
+   * A server on whose connection a call's deadline has passed, and that has said nothing since the call began, is asked at
+   * once in any case. It then has `timeout` to say anything, 5 seconds at most.
+   *
+   * Sources: grpc/doc/keepalive.md; gRPC's proposal A8.
+   *
+   * @example
+   * const channel = yield* connect("http://127.0.0.1:8080", { keepalive: { time: "1 minute", timeout: "10 seconds" } })
    */
   readonly time?: Duration.Input
   /** Whether it is asked too while no call runs. Default: false. */
@@ -31,7 +40,10 @@ export interface ClientKeepaliveOptions extends KeepaliveOptions {
 
 /** How long things may take on a connection, in milliseconds. */
 export interface ClientTimes {
-  readonly keepalive: KeepaliveTimes
+  /** Changed when a server finds that it is asked too often: it holds for all connections of the channel that follow. */
+  keepalive: KeepaliveTimes
+  /** What has begun to arrive: a frame, or a header block. */
+  readonly frame: number
   readonly withoutCalls: boolean
   /** Without a call. */
   readonly idle: number
@@ -40,7 +52,9 @@ export interface ClientTimes {
 export const clientTimes = (
   { time = "10 minutes", timeout = "20 seconds", withoutCalls = false }: ClientKeepaliveOptions,
   idle: Duration.Input,
+  frame: Duration.Input = "30 seconds",
 ): ClientTimes => ({
+  frame: Duration.toMillis(frame),
   keepalive: keepaliveTimes({ time, timeout }),
   withoutCalls,
   idle: Duration.toMillis(idle),
@@ -107,6 +121,7 @@ export class ClientSession implements Carrier, Wakeable {
         this.cut(
           new RpcError({ code: "internal", message: "the connection was closed by a defect of the client", cause }),
         ),
+      half: () => this.alarm.set(this.pump.halfSince + times.frame),
       flushed: () => {
         this.rest()
         // Streams may have been cut short here, which makes room too.
@@ -142,6 +157,15 @@ export class ClientSession implements Carrier, Wakeable {
     this.connection.part()
   }
 
+  doubt(since: number): void {
+    const { connection, closing, heardAt } = this.pump
+    if (closing || heardAt > since) return
+    const now = performance.now()
+    if (this.keepalive.doubt(now, heardAt) === "nothing") return
+    connection.ping()
+    this.alarm.set(this.keepalive.next(now, heardAt))
+  }
+
   /** Ends what runs, for a reason, and closes the socket once the server has been told. */
   end(reason: RpcError): void {
     this.lost = reason
@@ -165,10 +189,13 @@ export class ClientSession implements Carrier, Wakeable {
   ring(now: number): number {
     const { connection, closing, heardAt } = this.pump
     if (closing) return Number.POSITIVE_INFINITY
-    const asks = this.times.withoutCalls || connection.openStreams > 0
-    const alive = asks ? this.keepalive.due(now, heardAt) : "nothing"
+    const alive = this.asks ? this.keepalive.due(now, heardAt) : "nothing"
     if (alive === "close") {
       this.cut(unavailable("the connection was lost: the server doesn't answer"))
+      return Number.POSITIVE_INFINITY
+    }
+    if (now >= this.pump.halfSince + this.times.frame) {
+      connection.end(unfinished(this.times.frame))
       return Number.POSITIVE_INFINITY
     }
     if (alive === "ping") connection.ping()
@@ -179,11 +206,16 @@ export class ClientSession implements Carrier, Wakeable {
     return this.next(now)
   }
 
-  private next(now: number): number {
+  /** Whether it matters that the server is there. */
+  private get asks(): boolean {
     const { connection, heardAt } = this.pump
-    const asks = this.times.withoutCalls || connection.openStreams > 0
-    const alive = asks ? this.keepalive.next(now, heardAt) : Number.POSITIVE_INFINITY
-    return Math.min(alive, this.lifetime.next(now))
+    return this.times.withoutCalls || connection.openStreams > 0 || this.keepalive.awaits(heardAt)
+  }
+
+  private next(now: number): number {
+    const { heardAt, halfSince } = this.pump
+    const alive = this.asks ? this.keepalive.next(now, heardAt) : Number.POSITIVE_INFINITY
+    return Math.min(alive, this.lifetime.next(now), halfSince + this.times.frame)
   }
 
   private room(): void {
@@ -200,8 +232,15 @@ export class ClientSession implements Carrier, Wakeable {
 
   private goaway(code: number): void {
     // Streams that the server hasn't taken are refused after this, and those it has go on.
+    if (code === errorCode.enhanceYourCalm && this.keepalive.asked) this.askLess()
     if (code !== errorCode.noError) this.lost ??= unavailable(`the server closed the connection: ${errorName(code)}`)
     this.leave()
+  }
+
+  /** Lets the channel's connections ask half as often (gRPC's proposal A8, "Client-side"). */
+  private askLess(): void {
+    const { time, timeout } = this.times.keepalive
+    this.times.keepalive = { time: 2 * time, timeout }
   }
 
   private lose(reason: RpcError): void {

@@ -44,7 +44,10 @@ const reasons: Partial<Record<string, string>> = {
 
 const codeOf = (error: Error): string => ("code" in error && typeof error.code === "string" ? error.code : "")
 
-const noHttp2 = "it speaks no HTTP/2 over TLS (it doesn't agree on h2 by ALPN)"
+// What reaches functions at the edge, and other servers of HTTP/1.1.
+const overHttp1 = 'give protocol: "connect" and httpVersion: "1.1"'
+const perhapsHttp1 = `if it speaks HTTP/1.1 only, ${overHttp1}`
+const noHttp2 = `it speaks no HTTP/2 over TLS (it doesn't agree on h2 by ALPN): ${perhapsHttp1}`
 
 // Alerts of TLS, which each runtime writes in its own way.
 const alerts: ReadonlyArray<readonly [RegExp, string]> = [
@@ -65,12 +68,15 @@ const endedEarly = ({ tls: secure }: Target, secured: boolean, cause: unknown): 
   if (cause instanceof ConnectionError) return `it speaks no HTTP/2 (${cause.message})`
   if (cause instanceof Error && !closed.has(codeOf(cause))) return because(cause)
   const early = "it closes the connection before it speaks HTTP/2"
-  if (secure === undefined) return `${early}: check that it does, and that it doesn't want https:`
+  if (secure === undefined) return `${early}: check that it does, and that it doesn't want https:; ${perhapsHttp1}`
   // In TLS 1.3 a server looks at the client's certificate after that, and what it says of it may get lost.
   return secured
     ? `${early}: it may ask for a certificate of the client's own, tls.cert and tls.key`
     : `${early}: check that it does, and over TLS`
 }
+
+// How a server of HTTP/1.1 begins to refuse what it takes for a request.
+const http1Start = "HTTP/1."
 
 const open = ({ place, tls: secure }: Target): net.Socket => {
   if (secure === undefined) return net.connect({ ...place })
@@ -94,6 +100,7 @@ export const dial = (
     }
     let why: RpcError | undefined
     let secured = false
+    let speaksHttp1 = false
     socket.once("error", (error) => {
       why ??= failed(endedEarly(target, secured, error), error)
     })
@@ -103,9 +110,15 @@ export const dial = (
       left: side.left,
       closed: (closed) => {
         const cause = closed.lost?.cause
-        resume(Effect.fail(why ?? failed(endedEarly(target, secured, cause), cause)))
+        const early = speaksHttp1
+          ? `it speaks HTTP/1.1, and no HTTP/2: ${overHttp1}`
+          : endedEarly(target, secured, cause)
+        resume(Effect.fail(why ?? failed(early, cause)))
         side.closed(closed)
       },
+    })
+    socket.once("data", (bytes: Buffer) => {
+      speaksHttp1 = bytes.toString("latin1", 0, http1Start.length) === http1Start
     })
     socket.once(target.tls === undefined ? "connect" : "secureConnect", () => {
       if (socket instanceof tls.TLSSocket && socket.alpnProtocol !== "h2") {

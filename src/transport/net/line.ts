@@ -108,6 +108,11 @@ export class Line<T, S extends LineSession> implements Opener {
     })
   }
 
+  get trouble(): string {
+    if (this.taking.length === 0) return this.connectivity.trouble ?? "no connection to the server is there yet"
+    return "the server takes no more streams now, on any connection that there may be"
+  }
+
   private connectUnasked(): void {
     if (this.connectivity.current !== "idle") return
     this.wanted = true
@@ -215,6 +220,7 @@ export class Line<T, S extends LineSession> implements Opener {
 
   private ready(session: S): void {
     this.failures = 0
+    this.connectivity.trouble = undefined
     this.wanted = false
     this.sessions.add(session)
     this.taking.push(session)
@@ -225,6 +231,7 @@ export class Line<T, S extends LineSession> implements Opener {
   /** Fails those who don't wait for a server that can't be reached. */
   private fail(error: RpcError): void {
     this.failure = error
+    this.connectivity.trouble = error.message
     this.connectivity.set("transient_failure")
     for (const caller of this.waiting) {
       if (caller.waitForReady) continue

@@ -6,6 +6,7 @@ import * as net from "node:net"
 import * as tls from "node:tls"
 import { Cause, Deferred, type Duration, Effect, type Scope } from "effect"
 import type { Peer } from "../../core/rpc/call.ts"
+import { printableCause } from "../../core/rpc/printable.ts"
 import type { Answerer } from "../exchange.ts"
 import { type Http1Options, http1Times } from "../http1/times.ts"
 import type { ServerConnection, ServerStream } from "../http2/handler.ts"
@@ -15,7 +16,9 @@ import { authority } from "./address.ts"
 import { Http1Session } from "./http1Session.ts"
 import { ListenError, listenError } from "./listenError.ts"
 import { type MemoryOptions, type MemoryUse, ServerMemory } from "./memory.ts"
+import { defaultMaxConnections } from "./openFiles.ts"
 import { peerOf } from "./peer.ts"
+import { Places } from "./places.ts"
 import { Session, type SessionOptions, sessionTimes } from "./session.ts"
 import { longestBeginning, spokenIn } from "./spoken.ts"
 import { type TlsOptions, tlsFault, toServerOptions } from "./tls.ts"
@@ -44,9 +47,19 @@ export interface ListenOptions extends SessionOptions {
   /**
    * How many connections there may be at once, whatever they speak, and those that have said nothing yet among them; a
    * further one is closed as soon as it is accepted. Keep it below the process's limit on open files (`ulimit -n`): who has
-   * no more of these can't even refuse, and Deno accepts nothing ever after. Default: 65,536.
+   * no more of these can't even refuse. Default: nine tenths of that limit, and 65,536 at most; 922 where the limit can't
+   * be read, as on Deno without `--allow-all`.
+   *
+   * @example serve(pi, { maxConnections: 10_000 })
    */
   readonly maxConnections?: number
+  /**
+   * Which share of these connections one address may have, from 0 to 1: then others still find places. Give 1 behind a
+   * proxy, where all clients come from one address. Default: 0.25.
+   *
+   * @example serve(pi, { peerShare: 1 }) // behind a proxy
+   */
+  readonly peerShare?: number
   /** What one HTTP/2 connection may make us hold or do. */
   readonly limits?: Partial<Limits>
   /** How long things may take on a connection of HTTP/1.1. */
@@ -95,7 +108,8 @@ export const listen = Effect.fnUntraced(function* (
     reusePort = false,
     grace = "10 seconds",
     tls: secure,
-    maxConnections = 65_536,
+    maxConnections = defaultMaxConnections(),
+    peerShare = 0.25,
     limits,
     http1,
     memory: memoryOptions,
@@ -109,7 +123,9 @@ export const listen = Effect.fnUntraced(function* (
 
   const context = yield* Effect.context<never>()
   const died = (defect: unknown) => {
-    Effect.runForkWith(context)(Effect.logError("a connection was closed by a defect", Cause.die(defect)))
+    Effect.runForkWith(context)(
+      Effect.logError("a connection was closed by a defect", printableCause(Cause.die(defect))),
+    )
   }
   const times = sessionTimes(options)
   const allLimits = limitsOf(limits)
@@ -117,10 +133,19 @@ export const listen = Effect.fnUntraced(function* (
   const scheme = secure === undefined ? "http" : "https"
   const memory = new ServerMemory(memoryOptions)
 
+  const places = new Places(maxConnections, peerShare)
+
   // No arrow functions here and below: one for all sockets does, given the socket as `this`.
   function left(this: net.Socket): void {
     sockets.delete(this)
     if (draining && sockets.size === 0) Deferred.doneUnsafe(closed, Effect.void)
+  }
+
+  // Before the handshake of TLS: who says nothing has a place as well.
+  const admit = (socket: net.Socket) => {
+    const address = socket.remoteAddress ?? ""
+    if (places.take(address)) socket.once("close", () => places.give(address))
+    else socket.destroy()
   }
 
   const accept = (socket: net.Socket) => {
@@ -165,6 +190,7 @@ export const listen = Effect.fnUntraced(function* (
   }
 
   const acceptPlain = (socket: net.Socket) => {
+    admit(socket)
     accept(socket)
     let first = Buffer.alloc(0)
     const sniff = (chunk: Buffer) => {
@@ -198,6 +224,7 @@ export const listen = Effect.fnUntraced(function* (
       ? net.createServer(acceptPlain)
       : tls.createServer({ ...toServerOptions(secure), handshakeTimeout: times.preface }, acceptSecure)
   server.maxConnections = maxConnections
+  if (secure !== undefined) server.on("connection", admit)
   // A handshake that fails is its client's trouble, and one that takes too long isn't ended by itself.
   server.on("tlsClientError", (_: Error, socket: tls.TLSSocket) => socket.destroy())
   yield* Effect.callback<void, ListenError>((resume) => {

@@ -3,6 +3,7 @@
  */
 import type * as net from "node:net"
 import { Duration } from "effect"
+import { headTooLarge } from "../grpc/tooLarge.ts"
 import type { Accept, StreamHandler } from "../http2/handler.ts"
 import type { Limits } from "../http2/limits.ts"
 import { serverConnection } from "../http2/server.ts"
@@ -10,12 +11,14 @@ import { Alarm, type Wakeable } from "./alarm.ts"
 import { Keepalive, type KeepaliveOptions, type KeepaliveTimes, keepaliveTimes } from "./keepalive.ts"
 import { Lifetime, type LifetimeOptions, type LifetimeTimes, lifetimeTimes } from "./lifetime.ts"
 import type { ConnectionMemory } from "./memory.ts"
-import { Pump } from "./pump.ts"
+import { Pump, unfinished } from "./pump.ts"
 
 /** How long things may take on a connection, in milliseconds. */
 export interface SessionTimes {
   /** The client's preface. */
   readonly preface: number
+  /** What has begun to arrive: a frame, or a header block. */
+  readonly frame: number
   /** What waits to be sent, while none of it goes. */
   readonly send: number
   readonly keepalive: KeepaliveTimes
@@ -28,6 +31,16 @@ export interface SessionOptions {
    * each request over HTTP/1.1, be it the first or the next. Default: 30 seconds.
    */
   readonly headersTimeout?: Duration.Input
+  /**
+   * How long a client may take for a frame of HTTP/2, or for a header block of several, from its first bytes to its last.
+   * After that the connection is closed: no other call gets through it meanwhile. Default: 30 seconds.
+   *
+   * Source: RFC 9113, sections 4.3 and 10.5.
+   *
+   * @example
+   * serve(pi, { frameTimeout: "5 seconds" })
+   */
+  readonly frameTimeout?: Duration.Input
   /**
    * How long a client may take nothing of a response that waits for it, before that is dropped and its stream reset; or
    * nothing of all that is sent to it, before its connection is closed. A call's deadline ends its response too. Give
@@ -45,11 +58,13 @@ export interface SessionOptions {
 
 export const sessionTimes = ({
   headersTimeout = "30 seconds",
+  frameTimeout = "30 seconds",
   sendTimeout = "60 seconds",
   keepalive = {},
   connection = {},
 }: SessionOptions): SessionTimes => ({
   preface: Duration.toMillis(headersTimeout),
+  frame: Duration.toMillis(frameTimeout),
   send: Duration.toMillis(sendTimeout),
   keepalive: keepaliveTimes(keepalive),
   lifetime: lifetimeTimes(connection),
@@ -70,6 +85,7 @@ export class Session implements Wakeable {
   private readonly lifetime: Lifetime
   private readonly alarm = new Alarm(this)
   private readonly prefaceBy: number
+  private readonly frameMillis: number
   private readonly sendTimeout: number
   // When it is looked next whether what waits is being sent; Infinity while nothing waits.
   private lookAt = Number.POSITIVE_INFINITY
@@ -88,6 +104,7 @@ export class Session implements Wakeable {
     const now = performance.now()
     this.socket = socket
     this.prefaceBy = now + times.preface
+    this.frameMillis = times.frame
     this.sendTimeout = times.send
     this.keepalive = new Keepalive(times.keepalive)
     this.lifetime = new Lifetime(times.lifetime, now, Math.random())
@@ -97,7 +114,7 @@ export class Session implements Wakeable {
     }
     this.pump = new Pump({
       socket,
-      connection: (output) => serverConnection(begin, { output, failed: ignore }, limits, memory),
+      connection: (output) => serverConnection(begin, { output, failed: ignore, headTooLarge }, limits, memory),
       role: "server",
       memory,
       linger: times.keepalive.timeout,
@@ -109,6 +126,7 @@ export class Session implements Wakeable {
         this.rest()
         this.watchSending()
       },
+      half: () => this.alarm.set(this.pump.halfSince + this.frameMillis),
     })
     // Behind the pump's, which ends the streams.
     socket.on("close", () => {
@@ -167,6 +185,10 @@ export class Session implements Wakeable {
       this.socket.destroy()
       return Number.POSITIVE_INFINITY
     }
+    if (now >= this.pump.halfSince + this.frameMillis) {
+      connection.end(unfinished(this.frameMillis))
+      return Number.POSITIVE_INFINITY
+    }
     if (alive === "ping") connection.ping()
     if (lasts === "drain") this.drain()
     if (now >= Math.min(this.lookAt, connection.sendsBy)) {
@@ -182,12 +204,13 @@ export class Session implements Wakeable {
 
   /** When something may be due next. */
   private next(now: number): number {
-    const { connection, heardAt } = this.pump
+    const { connection, heardAt, halfSince } = this.pump
     return Math.min(
       connection.begun ? Number.POSITIVE_INFINITY : this.prefaceBy,
       this.keepalive.next(now, heardAt),
       this.lifetime.next(now),
       this.partingAt,
+      halfSince + this.frameMillis,
       this.lookAt,
       connection.sendsBy,
     )

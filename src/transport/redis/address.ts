@@ -2,6 +2,7 @@
  * Addresses: where a Redis or the nodes of a cluster are, as a URL says it.
  */
 import { Result } from "effect"
+import { quoted, withoutUser } from "../../core/rpc/printable.ts"
 import { RedisError } from "./error.ts"
 
 export interface Host {
@@ -39,9 +40,6 @@ const decode = (text: string | undefined): string | undefined => {
   }
 }
 
-/** What may be shown of an address, whatever it looks like: nothing that could be a password. */
-const shown = (address: string): string => address.replace(/^([^:]*:\/\/)?.*@/s, "$1")
-
 /**
  * Takes an address apart: `redis://user:password@host:port/database`, `rediss:` for TLS, `redis-cluster:` and
  * `rediss-cluster:` for a cluster of which some nodes are named, with commas between. A character of the user or of the
@@ -51,8 +49,8 @@ const shown = (address: string): string => address.replace(/^([^:]*:\/\/)?.*@/s,
  */
 export const parseAddress = (address: string): Result.Result<Address, RedisError> => {
   const fail = (what: string) => {
-    const text = shown(address)
-    const message = `${JSON.stringify(text)} ${what}, such as redis://127.0.0.1:6379, rediss://user:password@example.org/2 or redis-cluster://a:6379,b:6379`
+    const text = withoutUser(address)
+    const message = `${quoted(text)} ${what}, such as redis://127.0.0.1:6379, rediss://user:password@example.org/2 or redis-cluster://a:6379,b:6379`
     return Result.fail(new RedisError({ address: text, message }))
   }
   const [, scheme, clustered, user, places, number] = shape.exec(address) ?? []
@@ -60,7 +58,7 @@ export const parseAddress = (address: string): Result.Result<Address, RedisError
   const hosts: Array<Host> = []
   for (const place of places.split(",")) {
     const host = parseHost(place)
-    if (host === undefined) return fail(`has no host and port in ${JSON.stringify(place)}: give a URL`)
+    if (host === undefined) return fail(`has no host and port in ${quoted(place)}: give a URL`)
     hosts.push(host)
   }
   const [first, ...others] = hosts
@@ -72,7 +70,7 @@ export const parseAddress = (address: string): Result.Result<Address, RedisError
   if (cluster && database !== 0) return fail("names a database, and a cluster has only the one: give a URL without it")
   const colon = user?.indexOf(":") ?? -1
   return Result.succeed({
-    text: shown(address),
+    text: withoutUser(address),
     hosts: [first, ...others],
     cluster,
     encrypted: scheme === "rediss",

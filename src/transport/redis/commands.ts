@@ -7,6 +7,7 @@ import * as Deadline from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import { type Expiring, Expiry } from "../../core/rpc/expiry.ts"
 import * as Monotonic from "../../core/rpc/monotonic.ts"
+import { escaped } from "../../core/rpc/printable.ts"
 import { answered, faultOf, isDemoted, isScriptMissing, laterBecause, reasonOf, unknownFate } from "./error.ts"
 import type { Arguments, Events, Host, Link, Node } from "./link.ts"
 import type { Script } from "./scripts.ts"
@@ -179,7 +180,7 @@ export class Commands {
     if (this.up === up || faultOf(this.tried.failure) !== undefined) return
     this.up = up
     const said = failure instanceof Error ? failure.message : ""
-    const lost = Effect.logWarning(`${this.where} can't be reached: ${reasonOf(failure)}`, said)
+    const lost = Effect.logWarning(`${this.where} can't be reached: ${reasonOf(failure)}`, escaped(said))
     this.run(up ? Effect.logInfo(`${this.where} is there again`) : lost)
   }
 

@@ -16,7 +16,10 @@ const watching = Effect.fnUntraced(function* () {
   const says = yield* Queue.unbounded<ReadonlyArray<string> | RpcError>()
   const seen: Array<string> = []
   let asked = 0
+  const refreshed: Array<string> = []
+  const lost = yield* Queue.unbounded<void>()
   const registry: Registry = {
+    refresh: (service) => Effect.sync(() => void refreshed.push(service)),
     register: () => Effect.fail(unreachable),
     resolve: (service) =>
       Stream.suspend(() => {
@@ -31,7 +34,7 @@ const watching = Effect.fnUntraced(function* () {
       }),
   }
   const fiber = yield* Effect.forkScoped(
-    Stream.runForEach(endpoints(registry, "pi"), (told) =>
+    Stream.runForEach(endpoints(registry, "pi", undefined, Queue.take(lost)), (told) =>
       Effect.sync(
         () => void seen.push(told instanceof RpcError ? told.message : told.map(({ address }) => address).join(" ")),
       ),
@@ -39,7 +42,8 @@ const watching = Effect.fnUntraced(function* () {
   )
   yield* settle
   const say = (said: ReadonlyArray<string> | RpcError) => Effect.andThen(Queue.offer(says, said), settle)
-  return { seen, say, asked: () => asked, fiber }
+  const lose = Effect.andThen(Queue.offer(lost, undefined), settle)
+  return { seen, say, asked: () => asked, fiber, lose, refreshed }
 })
 
 describe("the endpoints of a service", () => {
@@ -87,6 +91,43 @@ describe("the endpoints of a service", () => {
       yield* Fiber.interrupt(fiber)
     }).pipe(steady, Effect.provide(logInto(lines)))
   })
+
+  testWithClock("are asked for anew when a client has lost one", () =>
+    Effect.gen(function* () {
+      const { say, lose, refreshed } = yield* watching()
+      yield* say(["a"])
+      assert.deepEqual(refreshed, [])
+      yield* lose
+      yield* lose
+      assert.deepEqual(refreshed, ["pi", "pi"])
+    }),
+  )
+
+  testWithClock(
+    "are asked for each second at most where the registry couldn't be asked, for a client that has lost one",
+    () =>
+      Effect.gen(function* () {
+        const { say, asked, lose } = yield* watching()
+        yield* say(["a"])
+        // By itself it would be asked after 10 seconds then.
+        for (const wait of [1_000, 1_600, 2_560, 4_096, 6_554]) {
+          yield* say(unreachable)
+          yield* TestClock.adjust(wait)
+        }
+        yield* say(unreachable)
+        const before = asked()
+        yield* lose
+        yield* TestClock.adjust("999 millis")
+        assert.equal(asked(), before)
+        yield* TestClock.adjust("1 millis")
+        assert.equal(asked(), before + 1)
+        yield* say(unreachable)
+        yield* TestClock.adjust("2 seconds")
+        assert.equal(asked(), before + 1)
+        yield* lose
+        assert.equal(asked(), before + 2)
+      }).pipe(steady, Effect.provide(logInto([]))),
+  )
 
   testWithClock("are told why there are none as long as there were none, each time that the registry was asked", () => {
     const lines: Array<Logged> = []

@@ -178,3 +178,41 @@ test("what stands behind it in the pipe runs for refused calls too, what stands 
     assert.equal((yield* Effect.flip(calc({ n: 1 }))).code, "resource_exhausted")
     assert.deepEqual(ran, ["behind"])
   }))
+
+/** The call of a peer at an address. */
+const from = (address: string | undefined) => ({ ...callWith(), peer: { address } })
+
+test("calls from one address have a quarter of the places at most, whatever its ports: others find theirs", () =>
+  Effect.gen(function* () {
+    const { around } = concurrencyLimit(8)(unlayered)
+    const run = (address: string | undefined) => Effect.forkChild(around(from(address), () => Effect.never))
+    const code = (address: string | undefined) =>
+      Effect.map(Effect.flip(around(from(address), () => Effect.void)), (error) => error.code)
+    const held = [yield* run("192.0.2.1:1"), yield* run("192.0.2.1:2")]
+    yield* settle
+    assert.equal(yield* code("192.0.2.1:3"), "resource_exhausted")
+    for (const address of ["192.0.2.2:1", "[2001:db8::1]:1", undefined]) {
+      yield* run(address)
+      yield* run(address)
+    }
+    yield* settle
+    // Now all of them are taken.
+    for (const address of ["192.0.2.3:1", undefined]) assert.equal(yield* code(address), "resource_exhausted")
+    for (const fiber of held) yield* Fiber.interrupt(fiber)
+    yield* around(from("192.0.2.1:4"), () => Effect.void)
+  }))
+
+test("one address may have all places where that is said, and has one at least", () =>
+  Effect.gen(function* () {
+    const calls = (limit: number, peerShare: number) =>
+      Effect.gen(function* () {
+        const { around } = concurrencyLimit(limit, { peerShare })(unlayered)
+        for (let i = 0; i < 4; i++) yield* Effect.forkChild(around(from("192.0.2.1:1"), () => Effect.never))
+        yield* settle
+        return (yield* Effect.exit(around(from("192.0.2.1:1"), () => Effect.void)))._tag
+      })
+    assert.equal(yield* calls(5, 1), "Success")
+    assert.equal(yield* calls(4, 1), "Failure")
+    const { around } = concurrencyLimit(1)(unlayered)
+    yield* around(from("192.0.2.1:1"), () => Effect.void)
+  }))

@@ -51,6 +51,23 @@ describe("pickFirst", () => {
     }),
   )
 
+  testWithClock("tries the next beside one that takes long, and takes the first that is there", () =>
+    Effect.gen(function* () {
+      const { channel, servers, at } = yield* fleet({ listed: ["a", "b", "c"], connect: linger })
+      const balanced = channel.pipe(pickFirst({ shuffle: false }))
+      const call = yield* Effect.forkChild(ask(balanced))
+      yield* settle
+      yield* TestClock.adjust(249)
+      assert.deepEqual(tries(servers), [1, 0, 0])
+      yield* TestClock.adjust(1)
+      assert.deepEqual(tries(servers), [1, 1, 0])
+      yield* at("b").set("ready")
+      assert.equal(yield* Fiber.join(call), "b")
+      yield* TestClock.adjust("1 second")
+      assert.deepEqual(tries(servers), [1, 1, 0])
+    }),
+  )
+
   testWithClock("tries those again that failed before, when the one it was with is lost", () =>
     Effect.gen(function* () {
       const { channel, at } = yield* fleet({ listed: ["a", "b"], connect: linger })

@@ -58,6 +58,23 @@ test("a name that DNS doesn't know has no endpoints until it does", () =>
     assert.deepEqual(yield* until("10.0.0.1:80"), [["10.0.0.1:80"]])
   }))
 
+test("DNS is asked at once for a client that has lost an endpoint, though not sooner than it may be", () =>
+  Effect.gen(function* () {
+    const server = yield* dnsServer({ "pi.test": ["10.0.0.1"], "other.test": ["10.0.0.1"] })
+    for (const soonest of ["0 seconds", "300 millis"] as const) {
+      server.answer("pi.test", ["10.0.0.1"])
+      const registry = dns({ servers: [server.host], every: "1 hour", soonest })
+      const { until } = yield* watching(registry, "pi.test:80")
+      yield* until("10.0.0.1:80")
+      const began = performance.now()
+      server.answer("pi.test", ["10.0.0.2"])
+      yield* registry.refresh?.("other.test:80") ?? Effect.void
+      yield* registry.refresh?.("pi.test:80") ?? Effect.void
+      yield* until("10.0.0.2:80")
+      assert.ok(performance.now() - began >= Duration.toMillis(soonest) - 50)
+    }
+  }))
+
 for (const gone of ["fails", "unknown", []] as const) {
   test(`the last endpoints stay while DNS answers ${gone.length === 0 ? "with nothing" : gone}`, () =>
     Effect.gen(function* () {

@@ -26,7 +26,7 @@ import { parseTimeout } from "../../../src/transport/grpc/timeout.ts"
 import { errorCode, flag, frameType } from "../../../src/transport/http2/frames.ts"
 import { settle } from "../../core/support.ts"
 import { test } from "../../effect.ts"
-import { block, data, fields, headers, rstStream, windowUpdate } from "../http2/support.ts"
+import { block, data, fields, headers, longHeaders, rstStream, windowUpdate } from "../http2/support.ts"
 import { lineTo } from "../net/support.ts"
 import { answer, goaway, head, message, type Peer, scripted, trailers } from "../scripted.ts"
 import { dial, envelope, ownScope, padded, watch } from "../support.ts"
@@ -192,9 +192,9 @@ const wrongs: ReadonlyArray<Wrong> = [
   },
   {
     what: "a head that is too long",
-    says: (id) => head(id, { x: "y".repeat(16_300) }),
+    says: (id) => longHeaders(id, false, block(fields({ ":status": "200", x: "y".repeat(70_000) }))),
     code: "resource_exhausted",
-    message: /ENHANCE_YOUR_CALM/,
+    message: /a head of more than the 65536 bytes that limits\.maxHeaderListSize allows; it says :status: 200$/,
   },
 ]
 

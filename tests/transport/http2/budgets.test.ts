@@ -20,7 +20,11 @@ describe("a budget", () => {
 })
 
 describe("the budgets of a connection", () => {
-  const limits = limitsOf({ maxResets: 2, maxResetsPerSecond: 1, maxIdleFrames: 3, maxIdleFramesPerSecond: 1 })
+  const limits = limitsOf({
+    ...{ maxResets: 2, maxResetsPerSecond: 1 },
+    ...{ maxIdleFrames: 3, maxIdleFramesPerSecond: 1 },
+    ...{ maxDroppedHeaderBytes: 1000, maxDroppedHeaderBytesPerSecond: 10 },
+  })
   const make = (role: "server" | "client") => {
     const clock = { now: 0 }
     return { clock, budgets: new Budgets(role, limits, () => clock.now) }
@@ -38,6 +42,27 @@ describe("the budgets of a connection", () => {
     budgets.idleFrame()
     assert.throws(() => budgets.reset(), isTooMuch)
     assert.throws(() => budgets.idleFrame(), isTooMuch)
+  })
+
+  test("make up for a reset with a response, and never for more than there were", () => {
+    const { budgets } = make("server")
+    for (let i = 0; i < 10; i++) {
+      budgets.reset()
+      budgets.responded()
+    }
+    budgets.responded()
+    for (let i = 0; i < 2; i++) budgets.reset()
+    assert.throws(() => budgets.reset(), isTooMuch)
+  })
+
+  test("count the bytes of heads that are dropped", () => {
+    const { clock, budgets } = make("server")
+    budgets.dropHeaders(999)
+    budgets.dropHeaders(1)
+    assert.throws(() => budgets.dropHeaders(1), isTooMuch)
+    clock.now = 1000
+    budgets.dropHeaders(10)
+    assert.throws(() => budgets.dropHeaders(1), isTooMuch)
   })
 
   test("make up for some idle frames with what is of use, for more by its bytes, and not for resets", () => {

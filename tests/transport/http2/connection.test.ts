@@ -9,6 +9,7 @@ import type { Stream } from "../../../src/transport/http2/stream.ts"
 import { frame } from "../support.ts"
 import {
   block,
+  cut,
   data,
   eventsOf,
   type Frame,
@@ -503,5 +504,37 @@ describe("a server's connection", () => {
     assert.equal(server.connection.done, false)
     server.connection.sendHeaders(server.stream(1), fields({ ":status": "200" }), true)
     assert.equal(server.connection.done, true)
+  })
+})
+
+describe("what is half there", () => {
+  test("has another number for each frame and header block, and none when all is whole", () => {
+    const { connection, send } = victim()
+    const seen: Array<number> = []
+    const note = (...parts: ReadonlyArray<Uint8Array>) => {
+      send(...parts)
+      seen.push(connection.half)
+    }
+    const [head, body] = [headers(1), data(1, Buffer.alloc(100))]
+    note()
+    note(head.subarray(0, 4))
+    note(head.subarray(4, 12))
+    note(head.subarray(12), body.subarray(0, 20))
+    note(body.subarray(20, 30))
+    note(body.subarray(30))
+    const [none, first, same, second, alsoSecond, noneAgain] = seen
+    assert.deepEqual([none, noneAgain], [0, 0])
+    assert.ok(first !== 0 && first === same && second !== 0 && second !== first && second === alsoSecond)
+    // A header block is one, however many frames it has.
+    const [begin = Buffer.alloc(0), ...rest] = cut(block(requestFields), [10])
+    seen.length = 0
+    note(frame(frameType.headers, 0, 3, begin))
+    for (const piece of rest) note(frame(frameType.continuation, 0, 3, piece).subarray(0, 9), piece)
+    assert.equal(new Set(seen).size, 1)
+    assert.notEqual(seen[0], 0)
+    note(frame(frameType.continuation, flag.endHeaders, 3, Buffer.alloc(0)))
+    note(frame(frameType.headers, 0, 5, begin))
+    assert.equal(seen.at(-2), 0)
+    assert.ok(seen.at(-1) !== 0 && seen.at(-1) !== seen[0])
   })
 })

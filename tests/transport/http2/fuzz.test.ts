@@ -39,6 +39,8 @@ const limits: Limits = {
   maxContinuations: 4,
   maxIdleFrames: 12,
   maxIdleFramesPerSecond: 1,
+  maxDroppedHeaderBytes: 5000,
+  maxDroppedHeaderBytesPerSecond: 10,
   maxResets: 6,
   maxResetsPerSecond: 1,
   streamWindow: 65_535,

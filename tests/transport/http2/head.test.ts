@@ -104,6 +104,22 @@ describe("a request", () => {
     test(`is malformed with ${what}`, () => malformed(parseRequestHead(list(...fields))))
   }
 
+  test("names its host once, be it in :authority or in host", () => {
+    for (const [fields, expected] of [
+      [[...request, ["host", "localhost"]], "localhost"],
+      [[...request, ["host", "LOCALHOST"]], "localhost"],
+      [[method, scheme, path, ["host", "example.org"]], "example.org"],
+      [[method, scheme, path], ""],
+    ] as const) {
+      const head = parseRequestHead(list(...fields))
+      assert.ok(!(head instanceof Malformed))
+      assert.equal(head.authority, expected)
+    }
+    malformed(parseRequestHead(list(...request, ["host", "example.org"])))
+    malformed(parseRequestHead(list(...request, ["host", "localhost:81"])))
+    malformed(parseRequestHead(list(...request, ["host", "localhost"], ["host", "localhost"])))
+  })
+
   test("tells its content-length, also if it says so twice", () => {
     const parsed = parseRequestHead(list(...request, ["content-length", "12"], ["content-length", "12"]))
     assert.ok(!(parsed instanceof Malformed) && parsed.contentLength === 12)

@@ -6,7 +6,8 @@ import { HeaderBlock } from "../../../src/transport/http2/headerBlock.ts"
 import { limitsOf } from "../../../src/transport/http2/limits.ts"
 import { uint32 } from "./support.ts"
 
-const newBlock = () => new HeaderBlock(limitsOf({ maxHeaderBlockSize: 10, maxContinuations: 3 }))
+const nobody = { skim: () => assert.fail("the block is small") }
+const newBlock = () => new HeaderBlock(limitsOf({ maxHeaderBlockSize: 10, maxContinuations: 3 }), nobody)
 
 /** Puts a payload in the middle of a socket's bytes, and gives it to a block as a frame. */
 const begin = (block: HeaderBlock, flags: number, streamId: number, ...payload: ReadonlyArray<number>) => {
@@ -101,5 +102,23 @@ describe("a header block", () => {
     begin(fine, 0, 1)
     for (let i = 0; i < 3; i++) goOn(fine, 0, i)
     fails(errorCode.enhanceYourCalm, () => goOn(fine, endHeaders))
+  })
+
+  test("is skimmed once it outgrows the list that is taken, with what there was of it first", () => {
+    const parts: Array<ReadonlyArray<number>> = []
+    const skim = (bytes: Uint8Array, start: number, end: number) => parts.push([...bytes.subarray(start, end)])
+    const limits = limitsOf({ maxHeaderListSize: 3, maxHeaderBlockSize: 6, maxContinuations: 3 })
+    const block = new HeaderBlock(limits, { skim })
+    begin(block, 0, 1, 1, 2)
+    goOn(block, 0, 3)
+    assert.deepEqual(parts, [])
+    goOn(block, 0, 4)
+    assert.deepEqual(inside(block, goOn(block, endHeaders, 5, 6)), [])
+    assert.deepEqual(parts, [[1, 2, 3], [4], [5, 6]])
+    assert.deepEqual([block.skimmed, block.size, block.open], [true, 6, false])
+    assert.deepEqual(inside(block, begin(block, endHeaders, 3, 7).whole), [7])
+    assert.ok(!block.skimmed)
+    begin(block, 0, 1, 1, 2, 3, 4, 5)
+    fails(errorCode.enhanceYourCalm, () => goOn(block, endHeaders, 6, 7))
   })
 })

@@ -9,6 +9,7 @@ import {
   data,
   fields,
   headers,
+  longHeaders,
   ping,
   requestFields,
   rstStream,
@@ -106,8 +107,85 @@ describe("maxHeaderListSize", () => {
   })
 })
 
+describe("a head that is larger than the limit, in many frames", () => {
+  const entering = Buffer.of(0x40, 1, 0x61, 1, 0x62)
+  /** A head of so many bytes, of which the last field enters the table. */
+  const large = (streamId: number, size: number, end = false): Buffer => {
+    const value = Buffer.alloc(size, "v")
+    const length = Buffer.of(
+      0x7f,
+      0x80 | ((size - 127) & 0x7f),
+      0x80 | (((size - 127) >> 7) & 0x7f),
+      (size - 127) >> 14,
+    )
+    return longHeaders(
+      streamId,
+      end,
+      Buffer.concat([block(requestFields), Buffer.of(0, 1, 0x78), length, value, entering]),
+    )
+  }
+
+  test("ends its own call, and no other: the tables are in step behind it", () => {
+    let tooLong = 0
+    const seen: Array<unknown> = []
+    const server = victim(
+      {},
+      {
+        headTooLong: (stream) => {
+          tooLong += 1
+          server.connection.sendHeaders(stream, fields({ ":status": "431" }), true)
+        },
+        head: (_, head) => seen.push(head.fields),
+      },
+    )
+    server.send(headers(1))
+    for (const [i, size] of [70_000, 300_000, 1_000_000].entries()) {
+      const id = 2 * i + 3
+      server.send(large(id, size))
+      assert.equal(tooLong, i + 1)
+      assert.deepEqual(server.resets(id), [errorCode.noError])
+    }
+    server.send(headers(9, true, Buffer.concat([block(requestFields), Buffer.of(0xbe)])))
+    assert.deepEqual(seen.at(-1), fields({ a: "b" }))
+    server.send(data(1, Buffer.of(1), true))
+    assert.deepEqual(server.ended, [9, 1])
+    assert.deepEqual(server.failures, [])
+  })
+
+  test("is decoded too where nobody wants it", () => {
+    const server = victim({ maxConcurrentStreams: 1 })
+    server.send(headers(1), large(3, 100_000, true))
+    assert.deepEqual(server.resets(3), [errorCode.refusedStream])
+    server.send(rstStream(1), headers(5, true, Buffer.concat([block(requestFields), Buffer.of(0xbe)])))
+    assert.deepEqual(server.ended, [5])
+  })
+})
+
+describe("maxDroppedHeaderBytes", () => {
+  const limits = { maxHeaderListSize: 1000, maxDroppedHeaderBytes: 20_000, maxDroppedHeaderBytesPerSecond: 5000 }
+  const payload = block([...requestFields, { name: "x", value: "v".repeat(5000) }])
+  const most = Math.floor(20_000 / payload.length)
+
+  test("ends the connection of who floods it with heads that are too large", () => {
+    const server = victim(limits, { headTooLong: (stream) => server.connection.reset(stream, errorCode.cancel) })
+    for (let i = 0; i < most; i++) server.send(headers(2 * i + 1, true, payload))
+    assert.deepEqual(server.failures, [])
+    server.send(headers(2 * most + 1, true, payload))
+    endsWith(server, errorCode.enhanceYourCalm)
+  })
+
+  test("bears them now and then for ever", () => {
+    const server = victim(limits, { headTooLong: (stream) => server.connection.reset(stream, errorCode.cancel) })
+    for (let i = 0; i < 100; i++) {
+      server.clock.now += 2000
+      server.send(headers(2 * i + 1, true, payload))
+    }
+    goesOn(server, 201)
+  })
+})
+
 describe("maxHeaderBlockSize", () => {
-  test("ends the connection of who goes over it with CONTINUATION frames, before anything is decoded", () => {
+  test("ends the connection of who goes over it with CONTINUATION frames", () => {
     const server = victim({ maxHeaderBlockSize: 20_000 })
     server.send(
       frame(frameType.headers, 0, 1, Buffer.alloc(16_384)),
@@ -148,6 +226,7 @@ describe("maxContinuations", () => {
 
 describe("maxResets", () => {
   const limits = { maxResets: 10, maxResetsPerSecond: 5 }
+  const status200 = fields({ ":status": "200" })
 
   test("ends the connection of who opens streams only to reset them (CVE-2023-44487)", () => {
     const server = victim(limits)
@@ -164,6 +243,59 @@ describe("maxResets", () => {
       server.send(headers(id), rstStream(id))
     }
     goesOn(server, 1001)
+  })
+
+  test("doesn't count a stream that is reset once its response has begun to leave: its client wants no more of it", () => {
+    const server = victim(limits)
+    for (let id = 1; id < 2001; id += 2) {
+      server.send(headers(id, true))
+      server.connection.sendHeaders(server.stream(id), status200, false)
+      server.flush()
+      server.send(rstStream(id))
+    }
+    goesOn(server, 2001)
+  })
+
+  test("counts a stream whose response can't have left, though it has begun, or only says to go on", () => {
+    for (const status of ["200", "100"]) {
+      const begun = victim(limits, {
+        head: (stream) => begun.connection.sendHeaders(stream, fields({ ":status": status }), false),
+      })
+      for (let id = 1; id <= 19; id += 2) begun.send(Buffer.concat([headers(id), rstStream(id)]))
+      assert.deepEqual(begun.failures, [])
+      begun.send(Buffer.concat([headers(21), rstStream(21)]))
+      endsWith(begun, errorCode.enhanceYourCalm)
+    }
+    const told = victim(limits)
+    for (let id = 1; id <= 21; id += 2) {
+      told.send(headers(id))
+      told.connection.sendHeaders(told.stream(id), fields({ ":status": "100" }), false)
+      told.flush()
+      told.send(rstStream(id))
+    }
+    endsWith(told, errorCode.enhanceYourCalm)
+  })
+
+  test("doesn't count a stream that has waited for its response, as one with a deadline does", () => {
+    const server = victim({ ...limits, maxResetsPerSecond: 0 })
+    for (let id = 1; id < 1001; id += 2) {
+      server.send(headers(id))
+      server.clock.now += 50
+      server.send(rstStream(id))
+    }
+    goesOn(server, 1001)
+  })
+
+  test("is made up for by streams whose responses are whole, one for one: losers of a race are no attack", () => {
+    const server = victim({ ...limits, maxResetsPerSecond: 0 })
+    for (let id = 1; id < 2001; id += 4) {
+      server.send(headers(id, true), headers(id + 2), rstStream(id + 2))
+      server.connection.sendHeaders(server.stream(id), status200, true)
+      server.flush()
+    }
+    goesOn(server, 2001)
+    for (let id = 2003; id <= 2023; id += 2) server.send(headers(id), rstStream(id))
+    endsWith(server, errorCode.enhanceYourCalm)
   })
 
   test("counts streams that are refused", () => {

@@ -69,6 +69,18 @@ export const hello: Buffer = Buffer.concat([preface, settings()])
 
 export const headers = (streamId: number, end = false, payload: Uint8Array = requestBlock, flags = 0): Buffer =>
   frame(frameType.headers, flags | flag.endHeaders | (end ? flag.endStream : 0), streamId, payload)
+/** The same in as many frames as it takes. */
+export const longHeaders = (streamId: number, end: boolean, payload: Uint8Array): Buffer => {
+  const pieces = cut(payload, [16_384])
+  return Buffer.concat(
+    pieces.map((piece, i) => {
+      const first = i === 0
+      const last = i === pieces.length - 1 ? flag.endHeaders : 0
+      const ends = first && end ? flag.endStream : 0
+      return frame(first ? frameType.headers : frameType.continuation, last | ends, streamId, piece)
+    }),
+  )
+}
 export const data = (streamId: number, payload: Uint8Array, end = false): Buffer =>
   frame(frameType.data, end ? flag.endStream : 0, streamId, payload)
 export const rstStream = (streamId: number, code: number = errorCode.cancel): Buffer =>
@@ -85,6 +97,7 @@ const ignore = () => {}
 export const eventsOf = <T>(given: Partial<Events<T>>): Events<T> => ({
   head: ignore,
   headTooLong: ignore,
+  trailersTooLong: ignore,
   data: ignore,
   end: ignore,
   reset: ignore,

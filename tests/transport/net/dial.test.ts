@@ -160,10 +160,11 @@ describe("a channel to an https: address", () => {
 })
 
 describe("a channel to an http: address", () => {
-  test("says of a server of HTTP/1.1 that it speaks no HTTP/2", () =>
+  test("says of a server of HTTP/1.1 that it speaks no HTTP/2, and how to call it", () =>
     Effect.gen(function* () {
       const { port } = yield* listening(http.createServer((_, response) => response.end("hello")))
-      says(yield* refused(`http://127.0.0.1:${port}`), /it speaks no HTTP\/2 \(/)
+      const wayOut = /it speaks HTTP\/1\.1, and no HTTP\/2: give protocol: "connect" and httpVersion: "1\.1"/
+      says(yield* refused(`http://127.0.0.1:${port}`), wayOut)
     }))
 
   test("says so of a server of anything else", () =>
@@ -178,7 +179,10 @@ describe("a channel to an http: address", () => {
   ] as const) {
     test(`says that a server closes the connection ${when}`, () =>
       Effect.gen(function* () {
-        says(yield* refused(`http://127.0.0.1:${yield* doing(act)}`), /it closes the connection before it speaks/)
+        says(
+          yield* refused(`http://127.0.0.1:${yield* doing(act)}`),
+          /it closes the connection before it speaks.*httpVersion: "1\.1"/,
+        )
       }))
   }
 

@@ -50,6 +50,52 @@ describe("keepalive", () => {
     assert.equal(keepalive.due(1_000_020, 0), "close")
   })
 
+  nodeTest("asks a peer at once that is doubted, and gives it five seconds, or the timeout if that is shorter", () => {
+    for (const [timeout, patience] of [
+      [20_000, 5_000],
+      [100, 100],
+    ] as const) {
+      const keepalive = new Keepalive({ time: 600_000, timeout })
+      assert.equal(keepalive.doubt(1_000, 0), "ping")
+      assert.equal(keepalive.doubt(1_001, 0), "nothing")
+      assert.equal(keepalive.next(1_001, 0), 1_000 + patience)
+      assert.equal(keepalive.due(1_000 + patience - 1, 0), "nothing")
+      assert.equal(keepalive.due(1_000 + patience, 0), "close")
+    }
+  })
+
+  nodeTest("asks a peer that only answers PINGs less and less often, and one that says more soon again", () => {
+    const keepalive = new Keepalive({ time: Number.POSITIVE_INFINITY, timeout: 20_000 })
+    const pings: Array<number> = []
+    let heardAt = 0
+    // It is doubted each second, and answers at once.
+    for (let second = 1; second <= 3600; second++) {
+      if (keepalive.doubt(second * 1000, heardAt) !== "ping") continue
+      pings.push(second)
+      heardAt = second * 1000
+    }
+    assert.deepEqual(pings.slice(0, 6), [1, 6, 16, 36, 76, 156])
+    assert.ok(
+      pings.slice(7).every((at, i) => at - (pings[i + 6] ?? 0) === 300),
+      `${pings}`,
+    )
+    heardAt = 3_700_000
+    assert.equal(keepalive.doubt(4_000_000, heardAt), "ping")
+    heardAt = 4_000_001
+    assert.equal(keepalive.doubt(4_009_999, heardAt), "nothing")
+    assert.equal(keepalive.doubt(4_010_000, heardAt), "ping")
+  })
+
+  nodeTest("waits once more for a peer's answer when the process itself has stood still", () => {
+    const keepalive = new Keepalive({ time: 100, timeout: 20 })
+    assert.equal(keepalive.due(100, 0), "ping")
+    assert.equal(keepalive.due(5_000, 0), "nothing")
+    assert.equal(keepalive.due(5_999, 0), "nothing")
+    assert.equal(keepalive.due(6_000, 0), "close")
+    // What it reads then was there before.
+    assert.equal(keepalive.due(6_000, 5_950), "nothing")
+  })
+
   nodeTest("waits two hours and then 20 seconds if nothing is said, and for ever if that is", () => {
     assert.deepEqual(keepaliveTimes({}), { time: 7_200_000, timeout: 20_000 })
     const never = new Keepalive(keepaliveTimes({ time: "Infinity" }))

@@ -175,7 +175,7 @@ describe("one port", () => {
 
   test("has as many connections as it may, silent ones too: further ones are closed until one of them has left", () =>
     Effect.gen(function* () {
-      const address = yield* open(tellVersion, { maxConnections: 2 })
+      const address = yield* open(tellVersion, { maxConnections: 2, peerShare: 1 })
       const request = yield* http2Requests(address)
       assert.equal(`${(yield* request({})).body}`, "2.0")
       const silent = yield* wire(address)
@@ -184,6 +184,25 @@ describe("one port", () => {
       silent.socket.destroy()
       // The server hears of that a little later.
       const one = Effect.scoped(Effect.flatMap(http1(address), (other) => other({})))
+      assert.equal(`${(yield* Effect.eventually(one)).body}`, version)
+    }))
+
+  test("gives one address a quarter of its connections at most, so that others find places", () =>
+    Effect.gen(function* () {
+      // From any address of this machine, as 127.0.0.2 is one too.
+      const address = yield* open(tellVersion, { maxConnections: 8 })
+      const greedy = [yield* wire(address), yield* wire(address)]
+      yield* (yield* wire(address)).closed
+      const other = net.connect({ host: address.host, port: address.port, localAddress: "127.0.0.2" })
+      yield* Effect.callback<void>((resume) => {
+        other.on("error", (error) => resume(Effect.die(error)))
+        other.once("data", () => resume(Effect.void))
+        other.write(request1({}))
+      })
+      other.destroy()
+      for (const { socket } of greedy) socket.destroy()
+      // The server hears of that a little later.
+      const one = Effect.scoped(Effect.flatMap(http1(address), (again) => again({})))
       assert.equal(`${(yield* Effect.eventually(one)).body}`, version)
     }))
 

@@ -54,6 +54,8 @@ export class MemorySession implements Line.LineSession {
     this.uses += 1
   }
 
+  doubt(): void {}
+
   end(reason: RpcError): void {
     this.lost = reason
     this.leave()

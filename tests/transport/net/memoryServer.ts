@@ -9,7 +9,7 @@ import * as Service from "../../../src/transport/service.ts"
 const service = Service.partial(PiCalculator, { calc: () => Effect.sync(() => ({ value: process.memoryUsage().rss })) })
 
 const program = Effect.gen(function* () {
-  const { port } = yield* serve(service, { port: 0, grace: "1 minute" })
+  const { port } = yield* serve(service, { port: 0, grace: "1 minute", peerShare: 1 })
   yield* Console.log(`port ${port}`)
   process.once("SIGTERM", () => fiber.interruptUnsafe())
   return yield* Effect.never

@@ -168,7 +168,7 @@ describe("a client of a server that reads nothing", () => {
     }))
 })
 
-describe("a server's connection that is over", () => {
+describe("a server's connection that has ended", () => {
   test("is cut off if the client doesn't take the last words", () =>
     Effect.gen(function* () {
       const cut = yield* Deferred.make<void>()
@@ -200,17 +200,18 @@ describe("a server's connection that is over", () => {
         socket.on("error", () => {})
         socket.once("finish", () => Deferred.doneUnsafe(sent, Effect.void))
         socket.write(Buffer.alloc(words))
-        new Pump({
+        const { connection } = new Pump({
           socket,
           connection: (output) => serverConnection(() => {}, { output, failed: () => {} }),
           role: "server",
           linger: 10_000,
           died,
         })
+        socket.on("data", () => connection.part())
       })
       const { socket, send, closed } = yield* wire(yield* listening(server))
       socket.pause()
-      yield* send("no preface of HTTP/2")
+      yield* send(hello)
       yield* Deferred.await(sent)
       for (let turns = 0; turns < 10; turns++) yield* send("and more")
       socket.resume()

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict"
+import type { Buffer } from "node:buffer"
+import { spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
 import * as http2 from "node:http2"
 import * as https from "node:https"
@@ -102,6 +104,26 @@ describe("a port with TLS", () => {
       assert.equal(server.peers.length, 0)
       const admitted = yield* requests2(yield* session(server, client))(grpc, envelope(request999))
       assert.equal(admitted.trailers["grpc-status"], "0")
+    }))
+
+  test("never begins a second handshake on a connection, which is a cheap way to make it work", () =>
+    Effect.gen(function* () {
+      const { port } = yield* noting()
+      const said = yield* Effect.callback<string>((resume) => {
+        const client = spawn("openssl", ["s_client", "-tls1_2", "-connect", `127.0.0.1:${port}`])
+        let text = ""
+        const hear = (piece: Buffer) => {
+          text += piece
+          // It is asked for by a line with R alone, once the first one is over.
+          if (/Verify return code/.test(text) && !/RENEGOTIATING/.test(text)) client.stdin.write("R\n")
+        }
+        client.stdout.on("data", hear)
+        client.stderr.on("data", hear)
+        client.stdin.on("error", () => {})
+        client.on("close", () => resume(Effect.succeed(text)))
+        return Effect.sync(() => client.kill())
+      })
+      assert.match(said, /RENEGOTIATING.*no renegotiation/s)
     }))
 
   test("isn't opened with certificates that can't be served with, which is said with what to do", () =>

@@ -17,7 +17,7 @@ describe("the address of a Redis", () => {
       database: 0,
     })
     const { text, hosts, username, password, database, encrypted } = parsed("rediss://me:a%3Ab%40%2F:c@[::1]:7000/12")
-    assert.deepEqual([text, hosts], ["rediss://[::1]:7000/12", [{ host: "::1", port: 7000 }]])
+    assert.deepEqual([text, hosts], ["rediss://…@[::1]:7000/12", [{ host: "::1", port: 7000 }]])
     assert.deepEqual([username, password, database, encrypted], ["me", "a:b@/:c", 12, true])
     assert.equal(parsed("redis://:secret@localhost").password, "secret")
     assert.equal(parsed("redis://me:100%@localhost").password, "100%")

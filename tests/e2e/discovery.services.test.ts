@@ -40,6 +40,14 @@ describe("serve --etcd", () => {
       assert.equal((yield* basel(["discover", pi, "--json"])).stdout, `${JSON.stringify({ address: left })}\n`)
     }))
 
+  test("discover says that nobody is registered, with exit code 1", () =>
+    Effect.gen(function* () {
+      const { url } = yield* etcdServer()
+      const { code, stdout, stderr } = yield* basel(["discover", `${url}/pi`])
+      assert.deepEqual([code, stdout], [1, ""])
+      assert.match(stderr, /^no server is registered in etcd:\S+\/pi: check the service's name/)
+    }))
+
   test("puts workers in once, as the one server that they are, and takes them out before they drain", () =>
     Effect.gen(function* () {
       const { host, url } = yield* etcdServer()
