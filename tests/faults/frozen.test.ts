@@ -32,6 +32,9 @@ describe("an endpoint that stands still, as a process does that was stopped", ()
         const registry = staticRegistry([{ address: frozen.url }, { address: well.url }])
         const channel = (yield* discover(registry, "pi")).pipe(layer, deadline("1 second"))
         const { calc } = Client.make(PiCalculator, channel)
+        yield* calc({ n: 1 })
+        // So that both are connected.
+        yield* Effect.sleep("1 second")
         yield* Effect.repeat(calc({ n: 1 }), { times: 4 })
         yield* frozen.freeze
         let failures = 0

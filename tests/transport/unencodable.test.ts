@@ -84,6 +84,9 @@ describe("a request that can't be encoded", () => {
       const died = yield* Effect.flip(
         client.summarize(Stream.concat(Stream.make({ n: 1 }), Stream.die(new Error("boom")))),
       )
-      assert.deepEqual([died.code, died.message], ["internal", "the stream of requests died: boom"])
+      assert.deepEqual(
+        [died.code, died.message],
+        ["internal", "the stream of requests that /pi.PiCalculator/Summarize was called with died: Error: boom"],
+      )
     }))
 })

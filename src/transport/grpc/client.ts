@@ -264,11 +264,9 @@ const userAgentOf = (metadata: Metadata.Metadata): string => {
   return application === undefined ? userAgent : `${application} ${userAgent}`
 }
 
-/** The error of a call whose stream of requests has a defect. */
-const diedIn = (cause: unknown): RpcError => {
-  const why = cause instanceof Error ? cause.message : String(cause)
-  return new RpcError({ code: "internal", message: `the stream of requests died: ${why}`, cause })
-}
+/** The error of a call whose requests met a defect on their way: the program's own stream tells its defects itself. */
+const unsent = (cause: unknown): RpcError =>
+  new RpcError({ code: "internal", message: "the requests could not be sent, for a defect: see the cause", cause })
 
 /** A call with streams, while it is made. */
 class Making {
@@ -289,7 +287,7 @@ class Making {
       Effect.matchCause({
         onFailure: (cause) => {
           const error = Cause.findErrorOption(cause)
-          this.call.fail(Option.getOrElse(error, () => diedIn(Cause.squash(cause))))
+          this.call.fail(Option.getOrElse(error, () => unsent(Cause.squash(cause))))
         },
         onSuccess: () => this.call.sendEnd(),
       }),
