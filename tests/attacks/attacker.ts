@@ -133,7 +133,8 @@ const eachFrame = (bytes: Buffer, found: (type: number, flags: number, streamId:
 export const honestCall = (target: Target, patienceMillis = 20_000): Promise<number> =>
   new Promise((resolve, reject) => {
     const from = performance.now()
-    const socket = net.connect({ host: target.host, port: target.port })
+    // Another peer than the attacker, with a share of its own.
+    const socket = net.connect({ host: target.host, port: target.port, localAddress: "127.0.0.2" })
     let received = Buffer.alloc(0)
     const end = (then: () => void) => {
       clearTimeout(late)

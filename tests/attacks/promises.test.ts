@@ -9,7 +9,7 @@ import { type Attack, attacks } from "./attacks.ts"
 import { type Seen, siege } from "./siege.ts"
 
 // What a runtime's own heap grows by under load before it collects.
-const heap = 160
+const heap = 256
 const ofConnection = 64
 const ofProcess = 512
 const longest = 3000
