@@ -81,15 +81,17 @@ export class Http1Connection implements Carrying, RequestEvents {
   private writable = true
   // The handler waits for more to be welcome.
   private stalled = false
-  // Memory of responses, of bodies that wait for their handler, and what of the former the socket has.
+  // Memory of responses; what waits of bodies for their handler, and what that holds; what of a response the socket has.
   private held = 0
   private unread = 0
+  private bodyHeld = 0
   private inSocket = 0
   private discarded = 0
   // By `performance.now`: when the head has to be there, the body, and when anything moved last.
   private headBegun = true
   private headBy: number
   private bodyBy = never
+  private sentBy = never
   private movedAt: number
   private closeBy = never
 
@@ -160,7 +162,7 @@ export class Http1Connection implements Carrying, RequestEvents {
     const { stall } = this.options.times
     if (this.over) return this.closeBy
     if (this.exchange === undefined) return this.headBy
-    if (this.waiting > 0) return this.movedAt + stall
+    if (this.waiting > 0) return Math.min(this.sentBy, this.movedAt + stall)
     if (this.requestOver) return never
     return this.reading ? Math.min(this.bodyBy, this.movedAt + stall) : this.bodyBy
   }
@@ -179,6 +181,7 @@ export class Http1Connection implements Carrying, RequestEvents {
     this.requestOver = false
     this.discarded = 0
     this.bodyBy = this.movedAt + times.body
+    this.sentBy = never
     exchange.handler = answer(exchange, head)
     if (!head.chunked && head.contentLength <= 0) return
     this.options.wake(this.next())
@@ -198,8 +201,13 @@ export class Http1Connection implements Carrying, RequestEvents {
       if (this.discarded > maxDiscarded) exchange.persistent = false
       return
     }
-    if (this.memory.take(length) !== undefined) return this.exhausted()
+    const short = this.memory.take(length)
+    if (short !== undefined) {
+      exchange.handler?.exhausted?.(short)
+      return exchange.ended ? undefined : this.exhausted()
+    }
     this.unread += length
+    this.bodyHeld += length
     exchange.handler?.data(bytes, start, end)
   }
 
@@ -228,11 +236,17 @@ export class Http1Connection implements Carrying, RequestEvents {
     return welcome
   }
 
-  consumed(length: number): void {
-    const given = Math.min(length, this.unread)
-    this.unread -= given
+  consumed(length: number, released: number): void {
+    this.unread -= length
+    const given = Math.min(released, this.bodyHeld)
+    this.bodyHeld -= given
     this.memory.give(given)
     this.regulate()
+  }
+
+  sendBy(at: number): void {
+    this.sentBy = at
+    this.options.wake(at)
   }
 
   cut(code: ErrorCode): void {
@@ -434,7 +448,8 @@ export class Http1Connection implements Carrying, RequestEvents {
   }
 
   private giveUnread(): void {
-    this.memory.give(this.unread)
+    this.memory.give(this.bodyHeld)
+    this.bodyHeld = 0
     this.unread = 0
   }
 

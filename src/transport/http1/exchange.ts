@@ -16,8 +16,10 @@ export interface Carrying {
   readonly hold: (length: number) => boolean
   /** Bytes wait to be sent. True if more of them are welcome now. */
   readonly wrote: () => boolean
-  /** The handler has taken in bytes of the body. */
-  readonly consumed: (length: number) => void
+  /** The handler has taken in bytes of the body, and holds so many less. */
+  readonly consumed: (length: number, released: number) => void
+  /** What waits to be sent at this time, by `performance.now`, is dropped, and the connection with it. */
+  readonly sendBy: (at: number) => void
   /** The exchange is to be cut short. */
   readonly cut: (code: ErrorCode) => void
 }
@@ -89,8 +91,12 @@ export class Http1Exchange implements Exchange {
     if (!this.closed) this.carrying.cut(code)
   }
 
-  consumed(length: number): void {
-    if (!this.closed) this.carrying.consumed(length)
+  consumed(length: number, released = length): void {
+    if (!this.closed) this.carrying.consumed(length, released)
+  }
+
+  sendBy(at: number): void {
+    if (!this.closed) this.carrying.sendBy(at)
   }
 
   /** Moves what was said in this turn to the output. */

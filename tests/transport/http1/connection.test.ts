@@ -53,7 +53,7 @@ const memory = { process: 100_000_000 }
 describe("a connection of HTTP/1.1", () => {
   test("gives each odd request its status, and what is refused nothing behind it", () =>
     Effect.gen(function* () {
-      const server = yield* start(pi)
+      const server = yield* start(pi, { limits: { maxHeaderListSize: 16_384 } })
       yield* Effect.forEach(
         oddRequests,
         ({ name, bytes, status }) =>
@@ -198,6 +198,57 @@ describe("a connection of HTTP/1.1", () => {
       assert.match(`${yield* closed}`, /^HTTP\/1\.1 503 .*no memory left/s)
       assert.equal(`${(yield* other({})).body}`, "ok")
       assert.equal(address.memory.used, 0)
+    }))
+
+  test("drops what waits of a response at its deadline", () =>
+    Effect.gen(function* () {
+      const cut = yield* Deferred.make<void>()
+      const address = yield* listen(
+        {
+          http2: () => {},
+          http1: (exchange) => {
+            exchange.sendHeaders([{ name: ":status", value: "200" }], false)
+            exchange.sendData(Buffer.alloc(20_000_000))
+            exchange.sendEnd()
+            exchange.sendBy?.(performance.now() + 300)
+            return { ...responded(exchange), reset: () => Deferred.doneUnsafe(cut, Effect.void) }
+          },
+          interrupt: () => {},
+        },
+        { port: 0, grace: 0, memory },
+      )
+      const { socket, send } = yield* wire(address)
+      socket.pause()
+      yield* send("GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+      yield* Deferred.await(cut)
+      assert.equal(address.memory.used, 0)
+    }))
+
+  test("lets who handles a request say that there is no memory for it", () =>
+    Effect.gen(function* () {
+      const address = yield* listen(
+        {
+          http2: () => {},
+          http1: (exchange) => ({
+            ...responded(exchange),
+            data: () => {},
+            exhausted: ({ name }) => {
+              exchange.sendHeaders(
+                [
+                  { name: ":status", value: "429" },
+                  { name: "x-short", value: name },
+                ],
+                true,
+              )
+            },
+          }),
+          interrupt: () => {},
+        },
+        { port: 0, grace: 0, memory: { ...memory, connection: 1000 } },
+      )
+      const { send, receive } = yield* wire(address)
+      yield* send("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2000\r\n\r\n", new Uint8Array(2000))
+      yield* receive((received) => /^HTTP\/1\.1 429 .*\r\nx-short: connection\r\n/s.test(`${received}`) || undefined)
     }))
 
   test("hears that its client has gone away while a call runs, and ends that", () =>
