@@ -38,6 +38,7 @@ export * as Journal from "./pi/journal.ts"
 export { type Policy, skipHalf, skipWith } from "./pi/policy.ts"
 export { closedForm, piClosedForm, type Series, summation } from "./pi/series.ts"
 export type { Repeatable } from "./rpc/attempt.ts"
+export { Background } from "./rpc/background.ts"
 export * as Backoff from "./rpc/backoff.ts"
 export {
   Call,

@@ -11,6 +11,11 @@ export const longestTurn = 4
 const immediates = "Deno" in globalThis ? 32 : 1
 
 export const othersTurn: Effect.Effect<void> = Effect.callback<void>((resume) => {
+  // Some runtimes of the edge have none.
+  if (!("setImmediate" in globalThis)) {
+    const timer = setTimeout(() => resume(Effect.void))
+    return Effect.sync(() => clearTimeout(timer))
+  }
   let left = immediates
   let immediate: NodeJS.Immediate
   const wait = () => {

@@ -43,16 +43,14 @@ export class ConnectServer {
     limits: MessageLimits = {},
   ) {
     this.serving = servingIn(context, limits)
-    const routes = new Map<string, Route>()
-    for (const service of services) {
-      for (const desc of service.descriptor.methods) {
-        const handler = service.handlers.get(desc.name) ?? missing(desc)
-        const at = path(handler.method)
-        if (routes.has(at)) throw new Error(`${desc.parent.typeName} is served twice: give each service once`)
-        routes.set(at, routeOf(service, handler, limits.types))
-      }
-    }
-    this.routes = routes
+    this.routes = new Map(
+      services.flatMap((service) =>
+        service.descriptor.methods.map((desc) => {
+          const handler = service.handlers.get(desc.name) ?? missing(desc)
+          return [path(handler.method), routeOf(service, handler, limits.types)] as const
+        }),
+      ),
+    )
   }
 
   /** Takes a request, if it is for a service that is served here. */

@@ -23,6 +23,8 @@ const none: Effect.Effect<void> = Effect.void
 
 export class UnaryCall extends ConnectCall {
   private readonly body = new Gathering()
+  // Bytes of the request that count as held until there is a response.
+  private held = 0
   // The answer's bytes, and what they are compressed with.
   private answer: Uint8Array | undefined
   private encoding: string | undefined
@@ -44,7 +46,7 @@ export class UnaryCall extends ConnectCall {
     const length = this.body.length + end - start
     if (length > maxBytes) throw overLimit(length, maxBytes)
     this.body.add(bytes.subarray(start, end))
-    // Held until the call ends.
+    this.held += end - start
     this.exchange.consumed(end - start, 0)
   }
 
@@ -127,7 +129,9 @@ export class UnaryCall extends ConnectCall {
 
   private send(fields: ReadonlyArray<Field>, body: Uint8Array): void {
     this.close()
-    const { exchange } = this
+    const { exchange, held } = this
+    // Not when the response has gone: that may wait, and the request is of no more use.
+    if (held > 0) exchange.consumed(0, held)
     // A frame says where a body of HTTP/2 ends; over HTTP/1.1 it would be chunked, and a browser shows no progress.
     const all = exchange.hasTrailers ? fields : [...fields, { name: "content-length", value: String(body.length) }]
     exchange.sendHeaders(all, body.length === 0)

@@ -256,12 +256,3 @@ describe("a request that no call comes of", () => {
       assert.match(yield* Effect.promise(() => answer.text()), /has the content-type application\/json/)
     }))
 })
-
-describe("a service that is given twice", () => {
-  test("is refused when the server is made, not when it is called", () =>
-    Effect.gen(function* () {
-      for (const exit of [yield* Effect.exit(start([pi, pi])), yield* Effect.exit(toFetch([pi, pi]))]) {
-        assert.match(`${exit}`, /pi\.PiCalculator is served twice: give each service once/)
-      }
-    }))
-})
