@@ -3,10 +3,10 @@
  * With words as arguments, those attacks alone whose names have one of them.
  */
 import process from "node:process"
-import { type Command, Process } from "../bench/process.ts"
-import { grpcGo, program } from "../bench/programs.ts"
-import { type Attack, attacks, type Speaks } from "./attacks.ts"
-import { type Seen, siege } from "./siege.ts"
+import { type Attack, attacks, type Speaks } from "../attacks/attacks.ts"
+import { type Seen, siege } from "../attacks/siege.ts"
+import { type Command, Process } from "./process.ts"
+import { grpcGo, program } from "./programs.ts"
 
 interface Defender {
   readonly name: string
