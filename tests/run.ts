@@ -48,7 +48,7 @@ interface Suite {
   readonly timeoutMillis?: number
 }
 
-const folders = ["core", "transport", "cli", "e2e", "faults", "bench/scale"].map((name) => `tests/${name}`)
+const folders = ["core", "transport", "cli", "e2e", "faults", "attacks", "bench/scale"].map((name) => `tests/${name}`)
 
 const suites: Readonly<Record<string, Suite>> = {
   bun: { runtimes: ["bun"], folders },
