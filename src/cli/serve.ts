@@ -64,7 +64,13 @@ const flags = {
   ...tlsFlags,
   maxConnections: numberFlag("max-connections", { min: 1 }).pipe(
     Flag.withDescription(
-      "Close further connections than these, in each worker; keep it below ulimit -n; 65536 by default",
+      "Close further connections than these, in each worker; by default nine tenths of ulimit -n, and 65536 at most",
+    ),
+    Flag.optional,
+  ),
+  peerShare: numberFlag("peer-share", { of: "a percentage", min: 1, max: 100 }).pipe(
+    Flag.withDescription(
+      "How much of all connections, calls and memory one address may have, in percent; give 100 behind a proxy; 25 by default",
     ),
     Flag.optional,
   ),
@@ -101,6 +107,7 @@ export interface ServeFlags extends TlsFlags, CacheFlags, RegistrationFlags, Wor
   readonly drainDelay: Duration.Duration
   readonly log: boolean
   readonly maxConnections: Option.Option<number>
+  readonly peerShare: Option.Option<number>
   readonly keepaliveTime: Option.Option<Duration.Duration>
   readonly keepaliveTimeout: Option.Option<Duration.Duration>
   readonly maxConnectionIdle: Option.Option<Duration.Duration>
@@ -126,6 +133,7 @@ export const defaults: ServeFlags = {
   key: Option.none(),
   clientCa: Option.none(),
   maxConnections: Option.none(),
+  peerShare: Option.none(),
   keepaliveTime: Option.none(),
   keepaliveTimeout: Option.none(),
   maxConnectionIdle: Option.none(),
@@ -140,10 +148,18 @@ const keep = ({ time, level, text }: Journal.Entry): Effect.Effect<void> =>
   // JSON, so that no text can pass for a line of our own.
   Effect.logInfo(`report ${escaped(JSON.stringify({ level, text, ...(time === undefined ? {} : { time }) }))}`)
 
+const shareOf = ({ peerShare }: ServeFlags): { readonly peerShare?: number } =>
+  Record.getSomes({ peerShare: Option.map(peerShare, (percent) => percent / 100) })
+
 const limited =
   (options: ServeFlags): CallLayer =>
   (service) =>
-    pipe(service, concurrencyLimit(10_000), options.log ? tracing({ log: true }) : identity, compression(encodings))
+    pipe(
+      service,
+      concurrencyLimit(10_000, shareOf(options)),
+      options.log ? tracing({ log: true }) : identity,
+      compression(encodings),
+    )
 
 // The order is outward: what is cached isn't delayed, the limits hold for both, and a refused call is logged.
 const layers =
@@ -205,6 +221,8 @@ export const listening = Effect.fnUntraced(function* (options: ServeFlags) {
     grace,
     ...(tls === undefined ? {} : { tls }),
     ...Record.getSomes({ maxConnections: options.maxConnections }),
+    ...shareOf(options),
+    memory: shareOf(options),
     keepalive: Record.getSomes({ time: options.keepaliveTime, timeout: options.keepaliveTimeout }),
     connection: Record.getSomes({
       maxIdle: options.maxConnectionIdle,
