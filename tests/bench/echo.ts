@@ -13,7 +13,7 @@ const program = Effect.gen(function* () {
     concurrencyLimit(10_000),
     compression(),
   )
-  const { url } = yield* serve(echo, { port: 0 })
+  const { url } = yield* serve(echo, { port: 0, peerShare: 1, memory: { peerShare: 1 } })
   process.stdout.write(`listening on ${url}\n`)
   return yield* Effect.never
 })

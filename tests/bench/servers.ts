@@ -20,7 +20,8 @@ const start = async (what: Command, on: Place = "server"): Promise<Server> => {
 }
 
 const ours = (runtime: Runtime, ...args: ReadonlyArray<string>): Command =>
-  program(runtime, "src/main.ts", "serve", "--port", "0", ...args)
+  // All load comes from one address.
+  program(runtime, "src/main.ts", "serve", "--port", "0", "--peer-share", "100", ...args)
 
 const calculators = {
   bun: () => ours("bun"),

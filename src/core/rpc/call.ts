@@ -4,6 +4,7 @@
 import { Context, Effect } from "effect"
 import type { RpcError } from "./error.ts"
 import * as Metadata from "./metadata.ts"
+import { networkOf } from "./network.ts"
 
 export type Kind = "unary" | "server_streaming" | "client_streaming" | "bidi_streaming"
 
@@ -38,12 +39,12 @@ export interface Peer {
 // A connection has one peer for all of its calls.
 const hosts = new WeakMap<Peer, string>()
 
-/** The address of a peer without its port: all that comes from one host. */
+/** What a peer's shares are counted for: its address without the port, and of IPv6 its network. */
 export const hostOf = (peer: Peer): string | undefined => {
   if (peer.address === undefined) return undefined
   const known = hosts.get(peer)
   if (known !== undefined) return known
-  const host = peer.address.replace(/:\d+$/, "")
+  const host = networkOf(peer.address.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1"))
   hosts.set(peer, host)
   return host
 }

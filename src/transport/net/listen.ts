@@ -6,6 +6,7 @@ import * as net from "node:net"
 import * as tls from "node:tls"
 import { Cause, Deferred, type Duration, Effect, type Scope } from "effect"
 import type { Peer } from "../../core/rpc/call.ts"
+import { networkOf } from "../../core/rpc/network.ts"
 import { printableCause } from "../../core/rpc/printable.ts"
 import type { Answerer } from "../exchange.ts"
 import { type Http1Options, http1Times } from "../http1/times.ts"
@@ -55,7 +56,8 @@ export interface ListenOptions extends SessionOptions {
    */
   readonly maxConnections?: number
   /**
-   * Which share of these connections one address may have, from 0 to 1: then others still find places. Give 1 behind a
+   * Which share of these connections one address may have, from 0 to 1: then others still find places. Of IPv6 all addresses
+   * with the same first 64 bits count as one. Give 1 behind a
    * proxy, where all clients come from one address. Default: 0.25.
    *
    * @example serve(pi, { peerShare: 1 }) // behind a proxy
@@ -145,7 +147,7 @@ export const listen = Effect.fnUntraced(function* (
 
   // Before the handshake of TLS: who says nothing has a place as well.
   const admit = (socket: net.Socket) => {
-    const address = socket.remoteAddress ?? ""
+    const address = networkOf(socket.remoteAddress ?? "")
     if (watchdog?.hears(socket) === true) return socket.destroy()
     if (!places.take(address)) {
       watchdog?.left()
@@ -176,7 +178,7 @@ export const listen = Effect.fnUntraced(function* (
       (connection, stream, head) => handlers.http2(connection, stream, head, peer),
       times,
       allLimits,
-      memory.open(socket.remoteAddress ?? ""),
+      memory.open(networkOf(socket.remoteAddress ?? "")),
       died,
     )
     sockets.set(socket, opened)
@@ -191,7 +193,7 @@ export const listen = Effect.fnUntraced(function* (
       answer: handlers.http1,
       times: times1,
       maxHeadSize: allLimits.maxHeaderListSize,
-      memory: memory.open(socket.remoteAddress ?? ""),
+      memory: memory.open(networkOf(socket.remoteAddress ?? "")),
       died,
     })
     sockets.set(socket, opened)

@@ -113,7 +113,7 @@ export class ServerMemory implements MemoryUse {
     return this.peers.size
   }
 
-  /** The budget of a new connection from an address without its port. */
+  /** The budget of a new connection from an address without its port, or from a network. */
   open(address: string): ConnectionMemory {
     let peer = this.peers.get(address)
     if (peer === undefined) {
