@@ -52,7 +52,9 @@ const window = 65_536
 // What may wait for the socket before no more of a response is welcome.
 const maxOutput = 262_144
 // What is read of a request behind its response, for the sake of the next request.
-const maxDiscarded = 262_144
+// Its response has gone without a word of that, and the client may have put its next request behind: it has to be far more
+// than who sends a message over the limit sends in all.
+const maxDiscarded = 16_777_216
 // What a client that says nothing has to close its side once all is sent (RFC 9112, section 9.6).
 const partingMillis = 1000
 
