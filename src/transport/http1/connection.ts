@@ -51,10 +51,9 @@ export interface ConnectionOptions {
 const window = 65_536
 // What may wait for the socket before no more of a response is welcome.
 const maxOutput = 262_144
-// What is read of a request behind its response, for the sake of the next request.
-// Its response has gone without a word of that, and the client may have put its next request behind: it has to be far more
-// than who sends a message over the limit sends in all.
-const maxDiscarded = 16_777_216
+// What is read of a request behind its response, for the sake of the next request. Where more may come, the response says
+// that the connection closes: a client that isn't told puts its next request behind.
+const maxDiscarded = 262_144
 // What a client that says nothing has to close its side once all is sent (RFC 9112, section 9.6).
 const partingMillis = 1000
 
@@ -325,6 +324,7 @@ export class Http1Connection implements Carrying, RequestEvents {
 
   private send(): void {
     const { exchange, output } = this
+    if (exchange?.ended === true && !this.requestOver && this.reader.toCome > maxDiscarded) exchange.persistent = false
     exchange?.flush(output)
     while (this.writable) {
       const bytes = output.take()

@@ -39,6 +39,11 @@ export class RequestReader {
     this.data = (bytes, start, end) => events.data(bytes, start, end)
   }
 
+  /** How many bytes are to come of the body that is being read; Infinity where nobody has said it. */
+  get toCome(): number {
+    return this.chunks === undefined ? this.left : Number.POSITIVE_INFINITY
+  }
+
   /** Reads on, to the end of the request that it is in at most. Gives where it stopped. Throws `Refused`. */
   read(bytes: Uint8Array, from: number): number {
     let at = from

@@ -319,6 +319,20 @@ describe("a connection of HTTP/1.1", () => {
       assert.deepEqual(statuses(yield* closed), [404])
     }))
 
+  test("tells who may have more to send behind an early response that the connection closes", () =>
+    Effect.gen(function* () {
+      const server = yield* start(pi)
+      for (const body of ["content-length: 100000000", "transfer-encoding: chunked"]) {
+        const { send, closed } = yield* wire(server)
+        yield* send(`POST /none HTTP/1.1\r\nhost: x\r\n${body}\r\n\r\n`)
+        assert.match(`${yield* closed}`, /^HTTP\/1\.1 404 .*\r\nconnection: close\r\n/s)
+      }
+      const { send, receive } = yield* wire(server)
+      yield* send("POST /none HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n")
+      const whole = yield* receive((received) => (statuses(received).includes(404) ? `${received}` : undefined))
+      assert.doesNotMatch(whole, /connection: close/)
+    }))
+
   test("sends a response to HEAD without its body", () =>
     Effect.gen(function* () {
       const { send, closed } = yield* wire(yield* start(pi))
