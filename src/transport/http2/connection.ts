@@ -73,6 +73,8 @@ const defaultMemory = 64 * 1024 * 1024
 
 // What a stream costs that holds little or nothing: ours, its program's fiber, the call's objects.
 const streamMemory = 8192
+// A header list of this size is a part of that.
+const shortHead = 2048
 
 // Half a window in this time is a stream that more bytes are on the way for than the window lets through.
 const longRoundTrip = 250
@@ -456,6 +458,11 @@ export class Connection<T> implements FrameSink {
     if (dependsOnItself) return this.fault(stream, errorCode.protocolError)
     if (next(stream.state, event.receiveHeaders) === illegal) return this.fault(stream, errorCode.streamClosed)
     this.step(stream, event.receiveHeaders)
+    if (fields !== undefined && this.decoder.listSize > shortHead) {
+      // A kilobyte of indexes may come to a list of 64 KiB, which is there for as long as its call.
+      stream.headSize += this.decoder.listSize
+      if (!this.settle(stream)) return
+    }
     if (stream.headed) this.trailers(stream, fields, endStream)
     else this.head(stream, fields, endStream)
   }
@@ -652,7 +659,7 @@ export class Connection<T> implements FrameSink {
     // What a server's program sends is its client's doing; what a client sends, its own.
     const pending = this.server ? stream.pendingBytes : 0
     const grown = stream.receive.full - Math.min(this.limits.streamWindow, firstStreamWindow)
-    const needed = Math.max(streamMemory, stream.held + pending + grown)
+    const needed = Math.max(streamMemory, stream.held + pending + grown) + stream.headSize
     const more = needed - stream.charged
     if (more < 0) this.memory.give(-more)
     else if (more > 0) {

@@ -66,6 +66,8 @@ const noNames: ReadonlySet<string> = new Set()
 export class Decoder {
   /** Of the last list, if it was too large: its essential fields, as far as they are short. */
   essentials: ReadonlyArray<Field> = none
+  /** How large the last list was, as SETTINGS_MAX_HEADER_LIST_SIZE counts; 0 for one that others have too. */
+  listSize = 0
   // The peer begins with the default size, and with ours once it has seen our settings.
   private readonly table = new DynamicTable<Field>()
   private readonly maxTableSize: number
@@ -100,7 +102,9 @@ export class Decoder {
     for (let i = 0; i < this.blocks.length && short; i++) {
       const block = this.blocks[i] as KnownBlock
       if (block.hash !== hash || block.generation !== generation) continue
-      if (equal(block.bytes, bytes, start, end)) return block.fields
+      if (!equal(block.bytes, bytes, start, end)) continue
+      this.listSize = 0
+      return block.fields
     }
     this.at = start
     this.end = end
@@ -171,6 +175,7 @@ export class Decoder {
       if (listSize > this.maxListSize) return this.tooLarge(bytes, [...fields, field])
       fields.push(field)
     }
+    this.listSize = listSize
     return fields
   }
 

@@ -19,6 +19,8 @@ export class Stream<T> {
   untaken = 0
   /** Bytes that arrived and are held: those, and parts of messages that aren't whole. */
   held = 0
+  /** Bytes of its header lists, if they are long. */
+  headSize = 0
   /** How many bytes are taken from the connection's memory for it. */
   charged = 0
   /** False where content-length isn't the length of the peer's body: in responses to HEAD and CONNECT. */

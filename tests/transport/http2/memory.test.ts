@@ -1,9 +1,10 @@
 import assert from "node:assert/strict"
 import { Buffer } from "node:buffer"
 import { describe, test } from "node:test"
-import { errorCode, flag } from "../../../src/transport/http2/frames.ts"
+import { errorCode, flag, frameType } from "../../../src/transport/http2/frames.ts"
 import { MemoryBudget } from "../../../src/transport/http2/memory.ts"
-import { data, fields, headers, rstStream, settings, victim, windowUpdate } from "./support.ts"
+import { frame } from "../support.ts"
+import { block, data, fields, headers, requestFields, rstStream, settings, victim, windowUpdate } from "./support.ts"
 
 const streamMemory = 8192
 const full = new Uint8Array(16_384)
@@ -35,6 +36,23 @@ describe("the memory of a connection", () => {
     server.connection.sendHeaders(server.stream(7), fields({ ":status": "200" }), true)
     assert.equal(memory.used, streamMemory)
     server.connection.abandon()
+    assert.equal(memory.used, 0)
+    assert.deepEqual(server.failures, [])
+  })
+
+  test("is taken by a long head for as long as its stream is there, and is wanting for the next one", () => {
+    const memory = new MemoryBudget("connection", 60_000)
+    const server = victim({}, {}, memory)
+    const long = block([...requestFields, { name: "x-long", value: "x".repeat(30_000) }])
+    const parts = (id: number) => [
+      frame(frameType.headers, 0, id, long.subarray(0, 16_384)),
+      frame(frameType.continuation, flag.endHeaders, id, long.subarray(16_384)),
+    ]
+    server.send(...parts(1))
+    assert.ok(memory.used > streamMemory + 30_000)
+    server.send(...parts(3))
+    assert.deepEqual([1, 3].map(server.resets), [[], [errorCode.enhanceYourCalm]])
+    server.send(rstStream(1))
     assert.equal(memory.used, 0)
     assert.deepEqual(server.failures, [])
   })
