@@ -36,9 +36,12 @@ const ours = (args: ReadonlyArray<string>, runtime: Runtime): Command => program
 export const basel = (args: ReadonlyArray<string>, runtime: Runtime = "bun"): Effect.Effect<Finished> =>
   run(ours(args, runtime))
 
-/** Our server, on a free port. */
+/** Our server, on a free port unless it is told one. */
 export const served = (args: ReadonlyArray<string> = [], runtime: Runtime = "bun") =>
-  server(ours(["serve", "--port", "0", ...args], runtime), /^basel serves \S+ on http:\/\/127\.0\.0\.1:(\d+): /)
+  server(
+    ours(["serve", ...(args.includes("--port") ? [] : ["--port", "0"]), ...args], runtime),
+    /^basel serves \S+ on http:\/\/127\.0\.0\.1:(\d+): /,
+  )
 
 const certificates = join("tests", "transport", "certificates")
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Gets what the interop suite needs and isn't there yet: what the services need, Python's packages in a venv, grpcurl,
-# grpc-go's client and server, a program in Go that uses etcd, and Debian's curl, nghttp2-client and
-# chromium.
+# grpc-go's client and server, a program in Go that uses etcd, and Debian's curl, nghttp2-client, nginx and
+# chromium. Envoy comes with Python's packages.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tests/setup.sh
@@ -16,6 +16,7 @@ packages=()
 on_path curl || packages+=(curl)
 on_path h2load && on_path nghttp || packages+=(nghttp2-client)
 on_path chromium || packages+=(chromium)
+on_path nginx || packages+=(nginx-light)
 install_packages "${packages[@]}"
 
 on_path grpcurl || [ -x .tools/grpcurl ] ||

@@ -1,6 +1,6 @@
 /**
  * The tools of others that the suite runs: Python with grpcio, grpc-go's client and server, etcd and a program in Go that
- * uses it, grpcurl, curl, nghttp2's clients, and Chromium. Without them it ends at once, for a test that is skipped says
+ * uses it, grpcurl, curl, nghttp2's clients, nginx, Envoy, and Chromium. Without them it ends at once, for a test that is skipped says
  * nothing.
  */
 import { spawnSync } from "node:child_process"
@@ -11,6 +11,9 @@ import { delimiter, join } from "node:path"
 export const root = join(import.meta.dirname, "..", "..")
 
 export const python = join(import.meta.dirname, ".venv", "bin", "python")
+
+/** Envoy as PyPI has it. */
+export const envoy = join(import.meta.dirname, ".venv", "bin", "envoy")
 
 // Their version is in their path, so that another one is another file.
 const grpcGo = join(root, ".tools", "grpc-go-interop-v1.85.0")
@@ -90,6 +93,11 @@ const tools = [
     name: "h2load and nghttp on the PATH",
     there: () => ["h2load", "nghttp"].every(isOnPath),
     get: "apt-get install nghttp2-client",
+  },
+  {
+    name: "nginx on the PATH",
+    there: () => isOnPath("nginx"),
+    get: "apt-get install --no-install-recommends nginx-light",
   },
   {
     name: "chromium on the PATH",
