@@ -197,7 +197,11 @@ export const workers = Effect.fnUntraced(function* <E, R>(
   const keep = Effect.fnUntraced(function* (number: number, listens: Listens) {
     for (let deaths = 0; ; deaths++) {
       const [lived, { how, code }] = yield* Effect.timed(run(number, listens))
-      if (yield* Deferred.isDone(draining)) return
+      if (yield* Deferred.isDone(draining)) {
+        // Cut off by a second signal, of which this process may hear later than of their end.
+        if (code !== undefined && code !== 0) process.exitCode = code
+        return
+      }
       if (!(yield* Deferred.isDone(listens))) {
         const message = `worker ${number} ${how} before it listened`
         // It was told the same as this command, which was then used as wrongly.
