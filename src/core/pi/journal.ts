@@ -1,6 +1,7 @@
 /**
  * The journal: keeps the log entries that clients report, behind their backs. A report is answered before its entry is
- * kept, and one that finds the journal full is lost: that is what one-way means.
+ * kept, and one that finds the journal full is lost: that is what one-way means. In a Worker each is kept by the call that
+ * reported it.
  */
 import { type Cause, Effect, Fiber, Queue, type Scope } from "effect"
 import { Background } from "../rpc/background.ts"
@@ -27,12 +28,6 @@ export interface JournalOptions {
   readonly capacity?: number
 }
 
-interface Waiting {
-  readonly entry: Entry
-  /** Tells who waits for it that the entry has been kept, or never will be. */
-  readonly done?: () => void
-}
-
 /**
  * Opens a journal that keeps entries one after another with `keep`, in the background. When its scope closes it takes
  * no more, keeps those that wait, and ends.
@@ -44,11 +39,11 @@ export const open = Effect.fnUntraced(function* (
   keep: (entry: Entry) => Effect.Effect<void>,
   { capacity = 1024 }: JournalOptions = {},
 ): Effect.fn.Return<Journal, never, Scope.Scope> {
-  const waiting = yield* Queue.dropping<Waiting, Cause.Done>(capacity)
-  const keepOne = ({ entry, done }: Waiting) =>
-    Effect.suspend(() => keep(entry)).pipe(
-      Effect.catchCause((cause) => Effect.logError("a journal entry was not kept", printableCause(cause))),
-      Effect.ensuring(Effect.sync(() => done?.())),
+  const waiting = yield* Queue.dropping<Entry, Cause.Done>(capacity)
+  const keepOne = (entry: Entry) =>
+    Effect.catchCause(
+      Effect.suspend(() => keep(entry)),
+      (cause) => Effect.logError("a journal entry was not kept", printableCause(cause)),
     )
   // Taken one by one: a stream of the queue would take all that wait, and make room for as many again. Detached, so that
   // it outlives the scope's body until the finalizer has seen the last entry kept.
@@ -57,17 +52,33 @@ export const open = Effect.fnUntraced(function* (
     Effect.ignore,
     Effect.forkDetach,
   )
-  yield* Effect.addFinalizer(() => Effect.andThen(Queue.end(waiting), Fiber.await(keeping)))
+  // Those that are kept by the calls that reported them.
+  const apart = new Set<Fiber.Fiber<void>>()
+  yield* Effect.addFinalizer(() =>
+    Effect.andThen(
+      Queue.end(waiting),
+      Effect.andThen(
+        Fiber.await(keeping),
+        Effect.suspend(() => Fiber.awaitAll(apart)),
+      ),
+    ),
+  )
   return {
     report: (entry) =>
       Effect.flatMap(Background, (behind) => {
-        if (behind === undefined) return Queue.offer(waiting, { entry })
-        const { promise, resolve } = Promise.withResolvers<void>()
-        return Effect.tap(Queue.offer(waiting, { entry, done: resolve }), (taken) =>
-          Effect.sync(() => {
-            if (taken) behind(promise)
-          }),
-        )
+        if (behind === undefined) return Queue.offer(waiting, entry)
+        if (apart.size >= capacity) return Effect.succeed(false)
+        // On a fiber of the call's own: in a Worker no request may wait for what another one has begun.
+        return Effect.map(Effect.forkDetach(keepOne(entry)), (fiber) => {
+          apart.add(fiber)
+          const { promise, resolve } = Promise.withResolvers<void>()
+          fiber.addObserver(() => {
+            apart.delete(fiber)
+            resolve()
+          })
+          behind(promise)
+          return true
+        })
       }),
   }
 })
