@@ -15,7 +15,8 @@ const server = createServer(async (incoming, outgoing) => {
       if (done === true) controller.close()
       else controller.enqueue(value)
     },
-    cancel: () => void incoming.destroy(),
+    // What nobody reads is read away: the response has yet to be sent on this socket.
+    cancel: () => void incoming.resume(),
   })
   const withBody = method === "GET" || method === "HEAD" ? {} : { body, duplex: "half" }
   const request = new Request(new URL(url, "http://127.0.0.1"), { method, headers: fields, ...withBody })
