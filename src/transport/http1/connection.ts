@@ -56,6 +56,9 @@ const maxOutput = 262_144
 const maxDiscarded = 262_144
 // What a client that says nothing has to close its side once all is sent (RFC 9112, section 9.6).
 const partingMillis = 1000
+// What is read and dropped once nothing more is taken: many clients send all of a body before they read the response. Behind
+// that nothing is read, so that it costs no time.
+const mostDropped = 8 * 1024 * 1024
 // A head of this size is a part of what a connection costs in any case.
 const shortHead = 2048
 
@@ -91,6 +94,7 @@ export class Http1Connection implements Carrying, RequestEvents {
   private bodyHeld = 0
   private inSocket = 0
   private discarded = 0
+  private dropped = 0
   // By `performance.now`: when the head has to be there, the body, when the client was heard last, and when it
   // took something of a response, or the response began to wait for it.
   private headBegun = true
@@ -116,9 +120,15 @@ export class Http1Connection implements Carrying, RequestEvents {
 
   /** Takes in what was read. */
   receive(bytes: Uint8Array): void {
-    if (this.over || this.gone) return
+    if (this.gone) return
+    if (this.over || this.deaf) return this.drop(bytes.length)
     this.heardAt = performance.now()
     this.guard(() => this.read(bytes, false))
+  }
+
+  private drop(length: number): void {
+    this.dropped += length
+    if (this.dropped > mostDropped) this.socket.pause()
   }
 
   /** The socket takes more. */

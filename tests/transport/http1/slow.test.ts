@@ -31,6 +31,40 @@ const whole =
     return responded(exchange)
   }
 
+/** A connection whose last response is with its socket. */
+const closing = () => {
+  const seen: { finish?: () => void; destroyed: boolean; paused: boolean } = { destroyed: false, paused: false }
+  const connection = new Http1Connection(
+    {
+      socket: {
+        write: () => true,
+        pause: () => {
+          seen.paused = true
+        },
+        resume: () => {},
+        end: (done) => {
+          seen.finish = done
+        },
+        destroy: () => {
+          seen.destroyed = true
+        },
+      },
+      scheme: "http",
+      peer: { address: undefined },
+      answer: whole(2),
+      times: http1Times(30_000),
+      maxHeadSize: 65_536,
+      memory: new MemoryBudget("connection", 1_000_000),
+      wake: () => {},
+      died: () => {},
+    },
+    performance.now(),
+  )
+  connection.receive(Buffer.from("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"))
+  connection.drained()
+  return { connection, seen }
+}
+
 describe("over HTTP/1.1", () => {
   test("a response has its time from when it is there, however long its program took", () =>
     Effect.gen(function* () {
@@ -50,42 +84,22 @@ describe("over HTTP/1.1", () => {
       assert.ok(came > large, `${came} bytes came`)
     }))
 
-  plainTest("a connection isn't destroyed while its socket has bytes of the last response to send", async () => {
-    let finish: (() => void) | undefined
-    let destroyed = false
-    const socket = {
-      write: () => true,
-      pause: () => {},
-      resume: () => {},
-      end: (done: () => void) => {
-        finish = done
-      },
-      destroy: () => {
-        destroyed = true
-      },
-    }
-    const connection = new Http1Connection(
-      {
-        socket,
-        scheme: "http",
-        peer: { address: undefined },
-        answer: whole(2),
-        times: http1Times(30_000),
-        maxHeadSize: 65_536,
-        memory: new MemoryBudget("connection", 1_000_000),
-        wake: () => {},
-        died: () => {},
-      },
-      performance.now(),
-    )
-    connection.receive(Buffer.from("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"))
-    await Promise.resolve()
-    assert.ok(finish !== undefined)
+  plainTest("a connection isn't destroyed while its socket has bytes of the last response to send", () => {
+    const { connection, seen } = closing()
+    assert.ok(seen.finish !== undefined)
     connection.ring(performance.now() + 10_000)
-    assert.equal(destroyed, false)
-    finish()
+    assert.equal(seen.destroyed, false)
+    seen.finish()
     connection.ring(performance.now() + 10_000)
-    assert.equal(destroyed, true)
+    assert.equal(seen.destroyed, true)
+  })
+
+  plainTest("a connection that closes doesn't go on reading what its client sends", () => {
+    const { connection, seen } = closing()
+    const piece = Buffer.alloc(65_536)
+    for (let sent = 0; sent < 10_000_000 && !seen.paused; sent += piece.length) connection.receive(piece)
+    assert.equal(seen.paused, true)
+    assert.equal(seen.destroyed, false)
   })
 
   test("who has said its last and reads nothing has no place for ever", () =>
