@@ -102,6 +102,21 @@ describe("over HTTP/1.1", () => {
     assert.equal(seen.destroyed, false)
   })
 
+  test("a head that came behind a request has its time from when that has its response", () =>
+    Effect.gen(function* () {
+      const late: Answerer = (exchange) => {
+        setTimeout(() => respond(exchange, 2), 2000)
+        return responded(exchange)
+      }
+      const { send, receive } = yield* wire(yield* serving(late, { headersTimeout: "1500 millis" }))
+      yield* send(`${get}${get.slice(0, 9)}`)
+      const responses = (received: Buffer) => `${received}`.split("HTTP/1.1 200").length - 1
+      yield* receive((received) => responses(received) === 1 || undefined)
+      yield* Effect.sleep("100 millis")
+      yield* send(get.slice(9))
+      yield* receive((received) => responses(received) === 2 || undefined)
+    }))
+
   test("who has said its last and reads nothing has no place for ever", () =>
     Effect.gen(function* () {
       const address = yield* serving(whole(large), { maxConnections: 1, http1: { stallTimeout: "300 millis" } })
