@@ -30,10 +30,17 @@ export class ChunkReader {
   private place: Place = "size"
   private left = 0
   private overhead = 0
+  private readonly maxTrailersSize: number
   private trailersLeft: number
 
   constructor(maxTrailersSize: number) {
+    this.maxTrailersSize = maxTrailersSize
     this.trailersLeft = maxTrailersSize
+  }
+
+  /** How large the trailers are so far. */
+  get trailersSize(): number {
+    return this.maxTrailersSize - this.trailersLeft
   }
 
   /**

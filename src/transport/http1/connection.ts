@@ -26,8 +26,8 @@ export interface Wire {
   readonly write: (bytes: Uint8Array) => boolean
   readonly pause: () => unknown
   readonly resume: () => unknown
-  /** Closes our side once all is written. */
-  readonly end: () => unknown
+  /** Closes our side once all is written, and says then that it is. */
+  readonly end: (done: () => void) => unknown
   readonly destroy: () => unknown
 }
 
@@ -56,6 +56,11 @@ const maxOutput = 262_144
 const maxDiscarded = 262_144
 // What a client that says nothing has to close its side once all is sent (RFC 9112, section 9.6).
 const partingMillis = 1000
+// What is read and dropped once nothing more is taken: many clients send all of a body before they read the response. Behind
+// that nothing is read, so that it costs no time.
+const mostDropped = 8 * 1024 * 1024
+// A head of this size is a part of what a connection costs in any case.
+const shortHead = 2048
 
 const never = Number.POSITIVE_INFINITY
 
@@ -82,18 +87,22 @@ export class Http1Connection implements Carrying, RequestEvents {
   private writable = true
   // The handler waits for more to be welcome.
   private stalled = false
-  // Memory of responses; what waits of bodies for their handler, and what that holds; what of a response the socket has.
+  // Memory of heads and of responses; what waits of bodies for their handler, and what that holds; what of a response the socket has.
+  private headHeld = 0
   private held = 0
   private unread = 0
   private bodyHeld = 0
   private inSocket = 0
   private discarded = 0
-  // By `performance.now`: when the head has to be there, the body, and when anything moved last.
+  private dropped = 0
+  // By `performance.now`: when the head has to be there, the body, when the client was heard last, and when it
+  // took something of a response, or the response began to wait for it.
   private headBegun = true
   private headBy: number
   private bodyBy = never
   private sentBy = never
-  private movedAt: number
+  private heardAt: number
+  private tookAt: number
   private closeBy = never
 
   constructor(options: ConnectionOptions, now: number) {
@@ -101,7 +110,8 @@ export class Http1Connection implements Carrying, RequestEvents {
     this.socket = options.socket
     this.memory = options.memory
     this.reader = new RequestReader(this, options.scheme, options.maxHeadSize)
-    this.movedAt = now
+    this.heardAt = now
+    this.tookAt = now
     this.headBy = now + options.times.head
     options.wake(this.headBy)
   }
@@ -110,23 +120,34 @@ export class Http1Connection implements Carrying, RequestEvents {
 
   /** Takes in what was read. */
   receive(bytes: Uint8Array): void {
-    if (this.over || this.gone) return
-    this.movedAt = performance.now()
+    if (this.gone) return
+    if (this.over || this.deaf) return this.drop(bytes.length)
+    this.heardAt = performance.now()
     this.guard(() => this.read(bytes, false))
+  }
+
+  private drop(length: number): void {
+    this.dropped += length
+    if (this.dropped > mostDropped) this.socket.pause()
   }
 
   /** The socket takes more. */
   drained(): void {
-    this.movedAt = performance.now()
+    this.tookAt = performance.now()
     this.inSocket = 0
     this.writable = true
     this.flush()
   }
 
-  /** The client has said its last, or the socket is closed: whatever runs has nobody to be sent to. */
+  /**
+   * The client has said its last, or the socket is closed: whatever runs has nobody to be sent to. What the socket has may
+   * still go to a client that reads on, for as long as any response may wait.
+   */
   abandon(): void {
     if (this.gone) return
     this.gone = true
+    this.closeBy = Math.min(this.closeBy, performance.now() + this.options.times.stall)
+    this.options.wake(this.closeBy)
     const { exchange } = this
     this.release()
     if (exchange === undefined || exchange.closed) return
@@ -151,21 +172,25 @@ export class Http1Connection implements Carrying, RequestEvents {
 
   /** Does what is due, and gives the time of the next thing that may be. */
   ring(now: number): number {
-    if (this.gone) return never
     const next = this.next()
     if (now < next) return next
-    if (this.over || this.exchange === undefined || this.waiting > 0) this.socket.destroy()
-    else this.guard(() => this.timedOut())
+    if (this.over || this.gone || this.exchange === undefined || this.waiting > 0) {
+      this.socket.destroy()
+      return never
+    }
+    this.guard(() => this.timedOut())
     return this.next()
   }
 
   private next(): number {
     const { stall } = this.options.times
-    if (this.over) return this.closeBy
+    if (this.over || this.gone) return this.closeBy
     if (this.exchange === undefined) return this.headBy
-    if (this.waiting > 0) return Math.min(this.sentBy, this.movedAt + stall)
+    const bodyBy = this.requestOver ? never : this.bodyBy
+    // Bytes of a body are no progress of a response. Who takes a response may have nothing to say meanwhile.
+    if (this.waiting > 0) return Math.min(this.sentBy, this.tookAt + stall, bodyBy)
     if (this.requestOver) return never
-    return this.reading ? Math.min(this.bodyBy, this.movedAt + stall) : this.bodyBy
+    return this.reading ? Math.min(bodyBy, Math.max(this.heardAt, this.tookAt) + stall) : bodyBy
   }
 
   private timedOut(): void {
@@ -176,12 +201,13 @@ export class Http1Connection implements Carrying, RequestEvents {
 
   head(head: Http1Head): void {
     const { peer, answer, times } = this.options
+    this.holdHead(head.size)
     const exchange = new Http1Exchange(this, head, peer)
     if (this.ending) exchange.persistent = false
     this.exchange = exchange
     this.requestOver = false
     this.discarded = 0
-    this.bodyBy = this.movedAt + times.body
+    this.bodyBy = this.heardAt + times.body
     this.sentBy = never
     exchange.handler = answer(exchange, head)
     if (!head.chunked && head.contentLength <= 0) return
@@ -270,6 +296,7 @@ export class Http1Connection implements Carrying, RequestEvents {
       if (this.exchange === undefined) this.begin()
       at = this.reader.read(bytes, at)
     }
+    if (!this.requestOver && !this.deaf && !this.over && !this.gone) this.holdHead(this.reader.holding)
     this.regulate()
     if (this.exchange?.ended === true) this.schedule()
   }
@@ -277,13 +304,24 @@ export class Http1Connection implements Carrying, RequestEvents {
   private begin(): void {
     if (this.headBegun) return
     this.headBegun = true
-    this.headBy = this.movedAt + this.options.times.head
+    this.headBy = this.heardAt + this.options.times.head
     this.options.wake(this.headBy)
+  }
+
+  /** Takes memory for a head, or for what there is of it. */
+  private holdHead(size: number): void {
+    const more = (size > shortHead ? size : 0) - this.headHeld
+    if (more === 0) return
+    if (more < 0) this.memory.give(-more)
+    else if (this.memory.take(more) !== undefined) {
+      throw new Refused(503, "the server has no memory left for this head: try again later")
+    }
+    this.headHeld += more
   }
 
   /** Keeps what came behind a request, until that has its response. What isn't ours is the socket's, and is copied. */
   private keep(bytes: Uint8Array, ours: boolean): void {
-    if (!ours && this.memory.take(bytes.length) !== undefined) {
+    if (this.memory.take(bytes.length) !== undefined) {
       this.ending = true
       if (this.exchange !== undefined) this.exchange.persistent = false
       return
@@ -299,7 +337,7 @@ export class Http1Connection implements Carrying, RequestEvents {
     if (reading === this.reading || this.gone) return
     this.reading = reading
     if (!reading) return void this.socket.pause()
-    this.movedAt = performance.now()
+    this.heardAt = performance.now()
     this.options.wake(this.next())
     this.socket.resume()
   }
@@ -330,14 +368,16 @@ export class Http1Connection implements Carrying, RequestEvents {
       const bytes = output.take()
       if (bytes === undefined) break
       this.writable = this.socket.write(bytes)
-      if (!this.writable) this.inSocket = bytes.length
+      if (this.writable) continue
+      this.inSocket = bytes.length
+      this.tookAt = performance.now()
     }
     const surplus = this.held - output.length - this.inSocket
     if (surplus > 0) {
       this.held -= surplus
       this.memory.give(surplus)
     }
-    if (output.length > 0 || !this.writable) return this.options.wake(this.movedAt + this.options.times.stall)
+    if (output.length > 0 || !this.writable) return this.options.wake(this.tookAt + this.options.times.stall)
     this.sent()
   }
 
@@ -367,6 +407,7 @@ export class Http1Connection implements Carrying, RequestEvents {
     this.exchange = undefined
     this.requestOver = false
     this.headBegun = false
+    this.holdHead(0)
     this.headBy = performance.now() + this.options.times.idle
     this.options.wake(this.headBy)
     // A client that sends one request behind the other waits its turn between others.
@@ -378,20 +419,27 @@ export class Http1Connection implements Carrying, RequestEvents {
     const { rest } = this
     if (rest === undefined) return
     this.rest = undefined
+    this.memory.give(rest.length)
+    // It may have waited for long, and its time begins now.
+    this.heardAt = performance.now()
     this.read(rest, true)
-    // What is left of it is the new rest.
-    this.memory.give(rest.length - lengthOf(this.rest))
   }
 
-  /** Sends what there is, and closes; the client's side is read, and dropped, until it is closed too, or a second has passed. */
+  /**
+   * Sends what there is, and closes. The client's side is read, and dropped, until it is closed too, or a second has passed
+   * since the socket has sent the last of it.
+   */
   private close(): void {
     if (this.over) return
     this.over = true
-    this.closeBy = performance.now() + partingMillis
-    this.socket.end()
+    this.closeBy = performance.now() + this.options.times.stall
+    this.options.wake(this.closeBy)
+    this.socket.end(() => {
+      this.closeBy = performance.now() + partingMillis
+      this.options.wake(this.closeBy)
+    })
     this.release()
     this.regulate()
-    this.options.wake(this.closeBy)
   }
 
   // ---- Faults
@@ -458,11 +506,10 @@ export class Http1Connection implements Carrying, RequestEvents {
   /** Gives back all memory: nobody will be sent anything, nor read. */
   private release(): void {
     this.giveUnread()
-    this.memory.give(this.held + lengthOf(this.rest))
+    this.memory.give(this.headHeld + this.held + (this.rest?.length ?? 0))
+    this.headHeld = 0
     this.held = 0
     this.rest = undefined
     this.output.clear()
   }
 }
-
-const lengthOf = (bytes: Uint8Array | undefined): number => bytes?.length ?? 0

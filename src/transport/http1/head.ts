@@ -17,6 +17,8 @@ export interface Http1Head extends RequestHead, Framing {
   readonly version: "1.0" | "1.1"
   /** True if the client wants to go on with this connection behind the response (section 9.3). */
   readonly persistent: boolean
+  /** Its bytes, and 32 more for each field. */
+  readonly size: number
 }
 
 const lineEnd = 2
@@ -27,13 +29,20 @@ export const fieldsTooLarge = () => new Refused(431, "the fields of the head are
 /** Reads one head. It counts as in HTTP/2: its bytes, and 32 more for each field. */
 export class HeadReader {
   private readonly scheme: string
+  private readonly maxSize: number
   private left: number
   private line: RequestLine | undefined
   private readonly fields: Array<Field> = []
 
   constructor(scheme: string, maxSize: number) {
     this.scheme = scheme
+    this.maxSize = maxSize
     this.left = maxSize
+  }
+
+  /** How large the head is so far. */
+  get size(): number {
+    return this.maxSize - this.left
   }
 
   /** Reads one line at most. Gives where the bytes behind it are, -1 if it isn't whole; and the head with its last line. */
@@ -73,6 +82,7 @@ export class HeadReader {
       expectsContinue: version === "1.1" && expectations.length > 0,
       version,
       persistent: version === "1.1" && !connection.includes("close"),
+      size: this.size,
     }
   }
 }

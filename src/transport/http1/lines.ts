@@ -23,8 +23,9 @@ const latin1 = (bytes: Uint8Array, from: number, to: number): string =>
 export class LineReader {
   /** The line that was whole last, without its CRLF. */
   line = ""
+  /** How many bytes of a line that isn't whole are held. */
+  length = 0
   private held = none
-  private length = 0
 
   /**
    * Reads on in the line that begins at `from`, or began in a piece before. Gives where the bytes behind it are; -1 if it

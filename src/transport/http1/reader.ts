@@ -30,6 +30,8 @@ export class RequestReader {
   private chunks: ChunkReader | undefined
   // What is to come of a body that said its length.
   private left = 0
+  // The head of the request whose body is being read.
+  private headSize = 0
 
   constructor(events: RequestEvents, scheme: string, maxHeadSize: number) {
     this.events = events
@@ -42,6 +44,11 @@ export class RequestReader {
   /** How many bytes are to come of the body that is being read; Infinity where nobody has said it. */
   get toCome(): number {
     return this.chunks === undefined ? this.left : Number.POSITIVE_INFINITY
+  }
+
+  /** How many bytes are held of the request that isn't whole, its body aside. */
+  get holding(): number {
+    return this.headSize + this.head.size + this.lines.length + (this.chunks?.trailersSize ?? 0)
   }
 
   /** Reads on, to the end of the request that it is in at most. Gives where it stopped. Throws `Refused`. */
@@ -66,6 +73,7 @@ export class RequestReader {
     else this.left = Math.max(0, head.contentLength)
     this.events.head(head)
     const over = !head.chunked && this.left === 0
+    this.headSize = over ? 0 : head.size
     if (over) this.events.end(noTrailers)
     return { next, over }
   }
@@ -75,7 +83,9 @@ export class RequestReader {
     this.left -= next - from
     const over = this.left === 0
     this.events.data(bytes, from, next)
-    if (over) this.events.end(noTrailers)
+    if (!over) return { next, over }
+    this.headSize = 0
+    this.events.end(noTrailers)
     return { next, over }
   }
 
@@ -87,6 +97,7 @@ export class RequestReader {
     const { next, over } = chunks.read(this.lines, bytes, from, this.data)
     if (over !== true) return { next, over: false }
     this.chunks = undefined
+    this.headSize = 0
     this.events.end(chunks.trailers)
     return { next, over: true }
   }

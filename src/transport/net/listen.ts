@@ -204,10 +204,15 @@ export const listen = Effect.fnUntraced(function* (
     admit(socket)
     accept(socket)
     let first = Buffer.alloc(0)
+    const by = performance.now() + times.preface
     const sniff = (chunk: Buffer) => {
       first = Buffer.concat([first, chunk])
       const spoken = spokenIn(first.toString("latin1", 0, longestBeginning))
-      if (spoken === "unclear") return
+      if (spoken === "unclear") {
+        // The timeout of a socket begins anew with each byte.
+        const left = by - performance.now()
+        return left > 0 ? void socket.setTimeout(left) : void socket.destroy()
+      }
       socket.off("data", sniff)
       if (spoken === "http/2") return carryHttp2(socket, first)
       // An answer in HTTP/1.1 would be garbage to whoever speaks neither (RFC 9113, section 3.4).

@@ -132,6 +132,8 @@ describe("a reader of HTTP/1.1", () => {
       expectsContinue: false,
       version: "1.1",
       persistent: false,
+      // 32 are counted for each field.
+      size: 254,
     })
   })
 
