@@ -128,6 +128,8 @@ export class Incoming implements MessageSink {
 
   messages(bytes: Uint8Array, start: number, end: number): void {
     const { encoding, streaming } = this.options
+    // By what is wrong with a message before them.
+    if (this.ended !== undefined) return
     if (streaming) {
       let at = start
       if (encoding === undefined && this.resume !== undefined && !this.waiting) {
@@ -135,7 +137,7 @@ export class Incoming implements MessageSink {
         this.arrived = this.decodeAll(bytes.subarray(start, at))
         this.arrivedBytes = at - start
       }
-      if (at < end) this.backlog.add(bytes, at, end)
+      if (at < end && this.ended === undefined) this.backlog.add(bytes, at, end)
       return
     }
     for (let at = start; at < end; ) {
@@ -147,6 +149,7 @@ export class Incoming implements MessageSink {
   }
 
   compressed(bytes: Uint8Array, start: number, end: number): void {
+    if (this.ended !== undefined) return
     if (this.options.encoding === undefined) {
       throw new RpcError({ code: "internal", message: "protocol error: a message is compressed, with nothing named" })
     }
