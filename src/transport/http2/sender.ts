@@ -117,6 +117,7 @@ export class Sender<T> {
       stream.progressed = true
     }
     this.pump()
+    // A piece of a larger buffer may not have been touched yet.
     this.shrink(stream)
   }
 
@@ -184,7 +185,10 @@ export class Sender<T> {
     stream.pendingFrom += length
     stream.pendingBytes -= length
     stream.progressed = true
-    if (length < left) return true
+    if (length < left) {
+      this.shrink(stream)
+      return true
+    }
     stream.pending.shift()
     stream.pendingFrom = 0
     if (stream.pending.length === 0) {
