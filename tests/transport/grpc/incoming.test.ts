@@ -14,10 +14,11 @@ const codec = codecOf("application/grpc", createRegistry())
 assert.ok(codec)
 
 const open = (options: Partial<IncomingOptions> = {}) => {
-  const seen = { taken: 0 }
+  const seen = { taken: 0, held: 0 }
   const source = {
-    taken: (length: number) => {
+    taken: (length: number, released: number) => {
       seen.taken += length
+      seen.held += length - released
     },
   }
   const requests = new Incoming(
@@ -188,6 +189,19 @@ describe("the requests of a call", () => {
         requests.end()
         assert.deepEqual(numbers([yield* requests.one]), [7])
       }
+    }))
+
+  test("are held as what they are once they are decompressed, where the method takes one", () =>
+    Effect.gen(function* () {
+      const { requests, seen, read } = open({ streaming: false, encoding: gzip })
+      // A field that nobody knows, with 60,000 zeros.
+      const plain = Buffer.concat([encoded(7), Buffer.of(0x7a, 0xe0, 0xd4, 0x03), Buffer.alloc(60_000)])
+      const sent = envelope(yield* gzip.compress(plain), 1)
+      read(sent)
+      requests.end()
+      assert.equal(seen.held, sent.length)
+      assert.equal(Reflect.get(Object(yield* requests.one), "n"), 7)
+      assert.deepEqual(seen, { taken: sent.length, held: 5 + plain.length })
     }))
 
   test("are refused where they are more or fewer than the method takes, or end in the middle", () =>
