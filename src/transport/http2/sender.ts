@@ -117,7 +117,7 @@ export class Sender<T> {
       stream.progressed = true
     }
     this.pump()
-    // A piece of a larger buffer may not have been touched yet.
+    // Also where nothing of it went: it may be a small piece of a large buffer.
     this.shrink(stream)
   }
 
