@@ -9,6 +9,7 @@ import { deadline } from "../../src/core/layers/deadline.ts"
 import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
 import { errorCode, frameType } from "../../src/transport/http2/frames.ts"
 import { Decoder } from "../../src/transport/http2/hpackDecoder.ts"
+import { compression, gzip } from "../../src/transport/layers/compression.ts"
 import { type Server, serve } from "../../src/transport/server.ts"
 import * as Service from "../../src/transport/service.ts"
 import { test } from "../effect.ts"
@@ -83,6 +84,22 @@ describe("a message that isn't whole", () => {
       const others = yield* http2Requests(server)
       assert.equal(grpcStatus(yield* others(grpc, envelope(request999))), 0)
       client.socket.destroy()
+      yield* empty(server)
+    }))
+})
+
+describe("a compressed message", () => {
+  test("is taken from the memory as what it is once it is decompressed", () =>
+    Effect.gen(function* () {
+      const memory = { process: 2 ** 22, connection: 2 ** 18 }
+      const server = yield* serve(pi.pipe(compression([gzip])), { port: 0, memory })
+      // A field that nobody knows, with half a megabyte of zeros.
+      const plain = Buffer.concat([request, Buffer.of(0x7a, 0x80, 0x80, 0x20), Buffer.alloc(2 ** 19)])
+      const requests = yield* http2Requests(server)
+      const compressed = envelope(yield* gzip.compress(plain), 1)
+      assert.equal(grpcStatus(yield* requests({ ...grpc, "grpc-encoding": "gzip" }, compressed)), 8)
+      assert.equal(server.memory.refused, 1)
+      assert.equal(grpcStatus(yield* requests(grpc, envelope(request999))), 0)
       yield* empty(server)
     }))
 })

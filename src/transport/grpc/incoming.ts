@@ -28,7 +28,8 @@ export interface IncomingOptions {
 export interface Source {
   /**
    * So many bytes have been taken in: the window may open again. And so many are no longer held, be it since then or from
-   * before: a part of a message is taken in and held until the message is taken.
+   * before: a part of a message is taken in and held until the message is taken. Fewer than none where more are held now,
+   * since a message was decompressed.
    */
   readonly taken: (length: number, released: number) => void
 }
@@ -128,6 +129,8 @@ export class Incoming implements MessageSink {
 
   messages(bytes: Uint8Array, start: number, end: number): void {
     const { encoding, streaming } = this.options
+    // By what is wrong with a message before them.
+    if (this.ended !== undefined) return
     if (streaming) {
       let at = start
       if (encoding === undefined && this.resume !== undefined && !this.waiting) {
@@ -135,7 +138,7 @@ export class Incoming implements MessageSink {
         this.arrived = this.decodeAll(bytes.subarray(start, at))
         this.arrivedBytes = at - start
       }
-      if (at < end) this.backlog.add(bytes, at, end)
+      if (at < end && this.ended === undefined) this.backlog.add(bytes, at, end)
       return
     }
     for (let at = start; at < end; ) {
@@ -147,6 +150,7 @@ export class Incoming implements MessageSink {
   }
 
   compressed(bytes: Uint8Array, start: number, end: number): void {
+    if (this.ended !== undefined) return
     if (this.options.encoding === undefined) {
       throw new RpcError({ code: "internal", message: "protocol error: a message is compressed, with nothing named" })
     }
@@ -185,9 +189,17 @@ export class Incoming implements MessageSink {
     // What `messages` and `compressed` have put there.
     const envelope = waiting as Uint8Array
     const bytes = envelope.subarray(envelopeLength)
-    return Effect.flatMap(envelope[0] === 0 ? Effect.succeed(bytes) : encoding.decompress(bytes, maxBytes), (plain) =>
-      Effect.try({ try: () => this.decode(plain), catch: (error) => error as RpcError }),
-    )
+    return Effect.flatMap(envelope[0] === 0 ? Effect.succeed(bytes) : encoding.decompress(bytes, maxBytes), (plain) => {
+      this.hold(plain.length - bytes.length)
+      return Effect.try({ try: () => this.decode(plain), catch: (error) => error as RpcError })
+    })
+  }
+
+  /** Has the one message of a method counted as what it is once it is decompressed, which is there until its call ends. */
+  private hold(more: number): void {
+    if (this.options.streaming || more <= 0) return
+    this.held += more
+    this.source.taken(0, -more)
   }
 
   /** The messages of whole envelopes up to one that is at fault, which ends the stream behind them. */

@@ -461,7 +461,7 @@ export class Connection<T> implements FrameSink {
     if (fields !== undefined && this.decoder.listSize > shortHead) {
       // A kilobyte of indexes may come to a list of 64 KiB, which is there for as long as its call.
       stream.headSize += this.decoder.listSize
-      if (!this.settle(stream)) return
+      if (!this.settle(stream)) return this.budgets.reset()
     }
     if (stream.headed) this.trailers(stream, fields, endStream)
     else this.head(stream, fields, endStream)
@@ -736,8 +736,8 @@ export class Connection<T> implements FrameSink {
     const now = this.now()
     const quick = now - receive.openedAt < longRoundTrip
     receive.openedAt = now
-    // Half of the memory that is left stays for others, so that none is wanting for a window that was announced.
-    if (!quick || untaken > 0 || more > this.memory.room / 2) return 0
+    // Half of the memory stays for what is really held: were it half of what is left, uploads one by one would take all.
+    if (!quick || untaken > 0 || more > this.memory.spare) return 0
     receive.grow(more)
     return more
   }

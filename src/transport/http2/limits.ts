@@ -55,7 +55,7 @@ export interface Limits {
   readonly maxResetsPerSecond: number
   /**
    * What a stream may send before its program takes it in, in bytes; 65,535 is the least there can be. It begins with 64 KiB,
-   * and grows up to this while the program keeps up with what comes and there is memory. Default: 1 MiB.
+   * and grows up to this while the program keeps up with what comes and half of the memory is free. Default: 1 MiB.
    */
   readonly streamWindow: number
   /**

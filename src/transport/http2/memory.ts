@@ -30,10 +30,10 @@ export class MemoryBudget {
     return short
   }
 
-  /** How many bytes more could be taken now. */
-  get room(): number {
-    const own = this.limit - this.used
-    return this.parent === undefined ? own : Math.min(own, this.parent.room)
+  /** How many bytes could be taken now such that half of this budget, and of those that it is a part of, is left. */
+  get spare(): number {
+    const own = this.limit / 2 - this.used
+    return this.parent === undefined ? own : Math.min(own, this.parent.spare)
   }
 
   /** Gives bytes back. */

@@ -117,6 +117,7 @@ export class Sender<T> {
       stream.progressed = true
     }
     this.pump()
+    // Also where nothing of it went: it may be a small piece of a large buffer.
     this.shrink(stream)
   }
 
@@ -184,7 +185,10 @@ export class Sender<T> {
     stream.pendingFrom += length
     stream.pendingBytes -= length
     stream.progressed = true
-    if (length < left) return true
+    if (length < left) {
+      this.shrink(stream)
+      return true
+    }
     stream.pending.shift()
     stream.pendingFrom = 0
     if (stream.pending.length === 0) {

@@ -14,10 +14,11 @@ const codec = codecOf("application/grpc", createRegistry())
 assert.ok(codec)
 
 const open = (options: Partial<IncomingOptions> = {}) => {
-  const seen = { taken: 0 }
+  const seen = { taken: 0, held: 0 }
   const source = {
-    taken: (length: number) => {
+    taken: (length: number, released: number) => {
       seen.taken += length
+      seen.held += length - released
     },
   }
   const requests = new Incoming(
@@ -106,14 +107,17 @@ describe("the requests of a call", () => {
         const each = Effect.flip(Stream.runForEach(requests.stream, (message) => Effect.sync(() => got.push(message))))
         const fiber = waited ? yield* Effect.forkChild(each) : undefined
         yield* Effect.yieldNow
-        read(Buffer.concat([body(1, 2), malformed, body(3)]))
+        // More than are decoded at once.
+        const behind = Array.from({ length: 1000 }, (_, i) => i + 3)
+        const first = Buffer.concat([body(1, 2), malformed, body(...behind)])
+        read(first)
         read(body(4))
         requests.end()
         const error = yield* fiber === undefined ? each : Fiber.join(fiber)
         assert.ok(refused("internal", /no pi.PiRequest/)(error))
         assert.deepEqual(numbers(got), [1, 2])
-        // All bytes are taken, were they read or not: those of other calls need the room.
-        assert.equal(seen.taken, body(1, 2, 3, 4).length + malformed.length)
+        // All bytes are taken, were they read or not, and once: those of other calls need the room.
+        assert.equal(seen.taken, first.length + body(4).length)
       }))
 
   test("are decoded some at a time, and their bytes are taken with them", () =>
@@ -185,6 +189,19 @@ describe("the requests of a call", () => {
         requests.end()
         assert.deepEqual(numbers([yield* requests.one]), [7])
       }
+    }))
+
+  test("are held as what they are once they are decompressed, where the method takes one", () =>
+    Effect.gen(function* () {
+      const { requests, seen, read } = open({ streaming: false, encoding: gzip })
+      // A field that nobody knows, with 60,000 zeros.
+      const plain = Buffer.concat([encoded(7), Buffer.of(0x7a, 0xe0, 0xd4, 0x03), Buffer.alloc(60_000)])
+      const sent = envelope(yield* gzip.compress(plain), 1)
+      read(sent)
+      requests.end()
+      assert.equal(seen.held, sent.length)
+      assert.equal(Reflect.get(Object(yield* requests.one), "n"), 7)
+      assert.deepEqual(seen, { taken: sent.length, held: 5 + plain.length })
     }))
 
   test("are refused where they are more or fewer than the method takes, or end in the middle", () =>

@@ -15,7 +15,7 @@ describe("a budget that is a part of another", () => {
     const part = new MemoryBudget("part", 80, whole)
     assert.equal(part.take(81), part)
     assert.equal(whole.take(30), undefined)
-    assert.equal(part.room, 70)
+    assert.deepEqual([part.spare, whole.spare], [20, 20])
     assert.equal(part.take(71), whole)
     assert.deepEqual([part.used, whole.used], [0, 30])
     assert.equal(part.take(70), undefined)
@@ -113,7 +113,41 @@ describe("the memory of a connection", () => {
     assert.equal(memory.used, 2 * streamMemory)
   })
 
-  test("lets a window grow only while half of what is left stays for others", () => {
+  test("is given back only as far as what waits leaves its buffer", () => {
+    const memory = new MemoryBudget("connection", 2 ** 21)
+    const server = victim({}, {}, memory)
+    server.send(settings([4, 1_000_000]), windowUpdate(0, 1_000_000), headers(1))
+    const stream = server.stream(1)
+    server.connection.sendHeaders(stream, fields({ ":status": "200" }), false)
+    server.connection.sendData(stream, new Uint8Array(1_000_100))
+    server.flush()
+    // More of the request has it counted what is held now.
+    server.send(data(1, Buffer.of(0)))
+    const held = stream.pending.reduce((sum, { buffer }) => sum + buffer.byteLength, 0)
+    assert.equal(stream.pendingBytes, 100)
+    assert.ok(held <= memory.used, `${held} bytes are held, and ${memory.used} are counted`)
+  })
+
+  test("that is wanting for long heads again and again ends the connection", () => {
+    const memory = new MemoryBudget("connection", 20_000)
+    const server = victim({ maxResets: 10, maxResetsPerSecond: 0 }, {}, memory)
+    const long = block([...requestFields, { name: "x-long", value: "x".repeat(14_000) }])
+    for (let i = 0; i < 11; i++) server.send(headers(2 * i + 1, false, long))
+    assert.deepEqual(server.failures, [errorCode.enhanceYourCalm])
+  })
+
+  test("lets windows grow only while half of it stays for others, however many streams there are", () => {
+    const memory = new MemoryBudget("connection", 2 ** 21)
+    const server = victim({}, { data: (stream, _, start, end) => server.connection.taken(stream, end - start) }, memory)
+    for (let id = 1; id < 64; id += 2) {
+      server.send(headers(id))
+      for (let i = 0; i < 200; i++) server.send(data(id, full))
+    }
+    assert.ok(memory.used <= 2 ** 20 + 32 * streamMemory, `${memory.used} bytes are used`)
+    assert.deepEqual(server.failures, [])
+  })
+
+  test("lets a window grow only while half of it stays for others", () => {
     const memory = new MemoryBudget("connection", 300_000)
     const server = victim({}, { data: (stream, _, start, end) => server.connection.taken(stream, end - start) }, memory)
     server.send(headers(1))
