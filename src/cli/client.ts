@@ -10,7 +10,7 @@ import { defaultBackoff, retry } from "../core/layers/retry.ts"
 import { serviceConfig } from "../core/layers/serviceConfig.ts"
 import * as Backoff from "../core/rpc/backoff.ts"
 import { path } from "../core/rpc/call.ts"
-import { RpcError } from "../core/rpc/error.ts"
+import { changed } from "../core/rpc/error.ts"
 import * as Metadata from "../core/rpc/metadata.ts"
 import { escaped } from "../core/rpc/printable.ts"
 import * as ServiceConfig from "../core/rpc/serviceConfig.ts"
@@ -137,10 +137,11 @@ const hinted = ({ discover, address }: ClientOptions): CallLayer => {
   return intercept((call, next) =>
     Effect.mapError(next(call), (error) => {
       const text = hintFor(error, sought)
-      const { code, message, details, metadata, header, method, cause } = error
-      const why = text === undefined ? cause : new Hint({ text, cause })
-      const named = method === undefined ? {} : { method }
-      return new RpcError({ code, message: inFlags(message), details, metadata, header, ...named, cause: why })
+      const { message, cause } = error
+      return changed(error, {
+        message: inFlags(message),
+        cause: text === undefined ? cause : new Hint({ text, cause }),
+      })
     }),
   )
 }
