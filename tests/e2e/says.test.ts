@@ -2,6 +2,9 @@
  * What the command says: of what others said nothing raw, of what went wrong what to do.
  */
 import assert from "node:assert/strict"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { Effect } from "effect"
 import { RpcError } from "../../src/core/rpc/error.ts"
 import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
@@ -129,6 +132,28 @@ test("how to start a server is told where nothing listens, and nowhere else", ()
     yield* Effect.promise(() => started.said(/basel serves/))
     started.signal("SIGTERM")
     assert.equal((yield* Effect.promise(() => started.finished)).code, 0)
+  }))
+
+test("a server and a call on Deno ask nobody for a permission, who would have to answer at the terminal", () =>
+  Effect.gen(function* () {
+    const folder = yield* Effect.acquireRelease(
+      Effect.sync(() => mkdtempSync(join(tmpdir(), "basel-audit-"))),
+      (made) => Effect.sync(() => rmSync(made, { recursive: true })),
+    )
+    const audit = join(folder, "asked")
+    const deno = (args: string) =>
+      start(`env DENO_AUDIT_PERMISSIONS=${audit} deno run --no-prompt --allow-net src/main.ts ${args}`)
+    const server = deno("serve --port 0")
+    yield* Effect.promise(() => server.said(/ calc .*\n/))
+    server.signal("SIGTERM")
+    yield* Effect.promise(() => server.finished)
+    // It fails with a hint, which says how this command is started.
+    yield* Effect.promise(() => deno("calc 1 --address http://127.0.0.1:1").finished)
+    const asked = readFileSync(audit, "utf8").trim().split("\n")
+    assert.deepEqual(
+      asked.filter((line) => JSON.parse(line).permission !== "net"),
+      [],
+    )
   }))
 
 test("the last line that a server says to try works as it stands", () =>
