@@ -11,7 +11,7 @@ import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
 import { serve } from "../../src/transport/server.ts"
 import * as Service from "../../src/transport/service.ts"
 import { test } from "../effect.ts"
-import { basel, file, served, start } from "./command.ts"
+import { basel, file, root, served, start } from "./command.ts"
 
 const hostile = "\u001b[2J\u0007\r\n\u009b31m\u202e"
 const harmless = "\\u001b[2J\\u0007\\r\\n\\u009b31m\\u202e"
@@ -134,24 +134,31 @@ test("how to start a server is told where nothing listens, and nowhere else", ()
     assert.equal((yield* Effect.promise(() => started.finished)).code, 0)
   }))
 
-test("a server and a call on Deno ask nobody for a permission, who would have to answer at the terminal", () =>
+test("on Deno the command asks nobody for a permission that it wasn't given, who would have to answer at the terminal", () =>
   Effect.gen(function* () {
     const folder = yield* Effect.acquireRelease(
       Effect.sync(() => mkdtempSync(join(tmpdir(), "basel-audit-"))),
       (made) => Effect.sync(() => rmSync(made, { recursive: true })),
     )
     const audit = join(folder, "asked")
-    const deno = (args: string) =>
-      start(`env DENO_AUDIT_PERMISSIONS=${audit} deno run --no-prompt --allow-net src/main.ts ${args}`)
+    const colours = ["NO_COLOR", "FORCE_COLOR", "TERM"]
+    const deno = (args: string, more = "") =>
+      start(`env DENO_AUDIT_PERMISSIONS=${audit} deno run --no-prompt --allow-net ${more} src/main.ts ${args}`)
     const server = deno("serve --port 0")
     yield* Effect.promise(() => server.said(/ calc .*\n/))
     server.signal("SIGTERM")
     yield* Effect.promise(() => server.finished)
     // It fails with a hint, which says how this command is started.
     yield* Effect.promise(() => deno("calc 1 --address http://127.0.0.1:1").finished)
+    const experiment = deno("experiment --calls 1", `--allow-read=src --allow-env=${colours}`)
+    assert.equal((yield* Effect.promise(() => experiment.finished)).code, 0)
+    const given = ({ permission, value }: { readonly permission: string; readonly value: string | null }) =>
+      permission === "net" ||
+      (permission === "env" && value !== null && colours.includes(value)) ||
+      (permission === "read" && value?.startsWith(join(root, "src")))
     const asked = readFileSync(audit, "utf8").trim().split("\n")
     assert.deepEqual(
-      asked.filter((line) => JSON.parse(line).permission !== "net"),
+      asked.filter((line) => !given(JSON.parse(line))),
       [],
     )
   }))
