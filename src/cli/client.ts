@@ -1,7 +1,7 @@
 /**
  * What the commands that call a server have in common: their flags, and the client that the flags describe.
  */
-import { Console, Effect, Exit, identity, Option, Result, Schedule, Stream } from "effect"
+import { Console, type Duration, Effect, Exit, identity, Option, Record, Result, Schedule, Stream } from "effect"
 import { CliError, Flag } from "effect/cli"
 import { deadline } from "../core/layers/deadline.ts"
 import { type CallLayer, intercept } from "../core/layers/intercept.ts"
@@ -10,7 +10,7 @@ import { defaultBackoff, retry } from "../core/layers/retry.ts"
 import { serviceConfig } from "../core/layers/serviceConfig.ts"
 import * as Backoff from "../core/rpc/backoff.ts"
 import { path } from "../core/rpc/call.ts"
-import { RpcError } from "../core/rpc/error.ts"
+import { changed } from "../core/rpc/error.ts"
 import * as Metadata from "../core/rpc/metadata.ts"
 import { escaped } from "../core/rpc/printable.ts"
 import * as ServiceConfig from "../core/rpc/serviceConfig.ts"
@@ -20,7 +20,7 @@ import { PiCalculator } from "../transport/gen/pi_pb.ts"
 import { compression, encodings } from "../transport/layers/compression.ts"
 import type { DescService } from "../transport/method.ts"
 import { type DiscoveryFlags, discovered, discoveryFlags } from "./discovery.ts"
-import { durationFlag } from "./duration.ts"
+import { durationFlag, positiveDurationFlag } from "./duration.ts"
 import { metadataLines, UsageError } from "./failure.ts"
 import { fileFlag, readFile } from "./file.ts"
 import { Hint, hintFor, inFlags } from "./hint.ts"
@@ -88,6 +88,12 @@ export const clientFlags = {
     Flag.withDescription("Wait for a server that can't be reached, as long as the deadline allows"),
     Flag.withDefault(false),
   ),
+  keepaliveTime: positiveDurationFlag("keepalive-time").pipe(
+    Flag.withDescription(
+      "Ask a server that was silent for so long, while a call runs, whether it is there; 10m by default",
+    ),
+    Flag.optional,
+  ),
   serviceConfig: fileFlag("service-config").pipe(
     Flag.withDescription("Call as this service config says: gRPC's, in JSON"),
     Flag.optional,
@@ -110,6 +116,7 @@ export interface ClientOptions extends ClientTlsFlags, DiscoveryFlags {
   readonly header: Metadata.Metadata
   readonly attempts: Option.Option<number>
   readonly waitForReady: boolean
+  readonly keepaliveTime: Option.Option<Duration.Duration>
   readonly serviceConfig: Option.Option<string>
   readonly verbose: boolean
 }
@@ -137,10 +144,11 @@ const hinted = ({ discover, address }: ClientOptions): CallLayer => {
   return intercept((call, next) =>
     Effect.mapError(next(call), (error) => {
       const text = hintFor(error, sought)
-      const { code, message, details, metadata, header, method, cause } = error
-      const why = text === undefined ? cause : new Hint({ text, cause })
-      const named = method === undefined ? {} : { method }
-      return new RpcError({ code, message: inFlags(message), details, metadata, header, ...named, cause: why })
+      const { message, cause } = error
+      return changed(error, {
+        message: inFlags(message),
+        cause: text === undefined ? cause : new Hint({ text, cause }),
+      })
     }),
   )
 }
@@ -171,7 +179,8 @@ const channel = Effect.fnUntraced(function* (options: ClientOptions) {
   const tls = yield* readClientTls(options)
   const config = yield* Effect.transposeOption(Option.map(options.serviceConfig, readServiceConfig))
   const attempts = Option.getOrElse(options.attempts, () => (Option.isSome(config) ? 1 : usualAttempts))
-  const connecting = { protocol, waitForReady, httpVersion, ...(tls && { tls }) }
+  const keepalive = Record.getSomes({ time: options.keepaliveTime })
+  const connecting = { protocol, waitForReady, httpVersion, keepalive, ...(tls && { tls }) }
   const opened: Channel =
     (yield* discovered(options, connecting)) ??
     (yield* connect(

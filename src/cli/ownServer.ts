@@ -7,7 +7,7 @@
  */
 // To Deno's types the global URL is another class than the one that a Worker takes.
 import { URL } from "node:url"
-import { Worker } from "node:worker_threads"
+import { SHARE_ENV, Worker } from "node:worker_threads"
 import { Data, Effect, type Scope } from "effect"
 import { self } from "./self.ts"
 
@@ -26,7 +26,9 @@ export const ownServer = Effect.fnUntraced(function* (
 ): Effect.fn.Return<string, OwnServerError, Scope.Scope> {
   const worker = yield* Effect.acquireRelease(
     Effect.try({
-      try: () => new Worker(new URL("./ownServer.worker.ts", import.meta.url), { workerData: delayMillis }),
+      // The environment is shared, since Deno asks for all of it where it is to be copied.
+      try: () =>
+        new Worker(new URL("./ownServer.worker.ts", import.meta.url), { workerData: delayMillis, env: SHARE_ENV }),
       catch: (error) => new OwnServerError({ reason: reasonOf(error) }),
     }),
     (started) => Effect.promise(() => started.terminate()),

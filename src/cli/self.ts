@@ -3,18 +3,17 @@
  */
 import { existsSync } from "node:fs"
 import { basename, delimiter, dirname, join, relative } from "node:path"
+import { runtimeDeno } from "../transport/net/deno.ts"
 
 /** A word as a shell takes it. */
 export const word = (text: string): string =>
   /^[\w./:=@,+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 
-// Deno gives it to those alone who may read the environment, and nobody has to allow that to a server.
+// A server on Deno doesn't need to be allowed to read the environment, and Deno asks whoever sits at a terminal for what it
+// wasn't allowed: the server would wait for that before it says anything.
 const environment = (name: string): string | undefined => {
-  try {
-    return process.env[name]
-  } catch {
-    return undefined
-  }
+  const may = runtimeDeno()?.permissions.querySync({ name: "env", variable: name }).state ?? "granted"
+  return may === "granted" ? process.env[name] : undefined
 }
 
 const folder = process.cwd()

@@ -49,10 +49,10 @@ export class Sink {
     // Once lines are missing, the next to go is the one that says so.
     if (this.dropped > 0 || this.queued + bytes > this.maxBytes) {
       this.dropped += 1
-      return
+    } else {
+      this.queue.push(line)
+      this.queued += bytes
     }
-    this.queue.push(line)
-    this.queued += bytes
     if (this.writing) return
     this.writing = true
     // All lines of a turn leave at once.

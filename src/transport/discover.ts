@@ -22,8 +22,8 @@ export interface DiscoverOptions extends ConnectOptions {
  * An endpoint's address is one that `connect` takes; one that is only `host:port` gets `https://` in front where there are
  * options for `tls`, else `http://`. One that is no address is logged and left out. Calls fail and wait as it is said of
  * `balanced`: those that no server has taken go to another endpoint, so a server that drains, or has left, fails none of
- * them. A registry that doesn't tell of
- * changes by itself, as DNS, is asked again when an endpoint is lost. Fails with an `AddressError` where `tls` can't be used.
+ * them. A registry that doesn't tell of changes by itself, as DNS, is asked again when an endpoint is lost. Fails with an
+ * `AddressError` where `tls` can't be used.
  *
  * @example
  * const channel = (yield* discover(registry, "pi")).pipe(leastRequest(), retry(), deadline("5 seconds"))

@@ -46,6 +46,18 @@ test("lines for which there is no room are dropped, and a line in their place sa
   assert.equal(taken(), "1234\n5678\n3 dropped\non\n")
 })
 
+test("a line that is longer than all there may wait is dropped alone, and those that follow it leave", async () => {
+  const { output, taken, take, waits } = reader()
+  const sink = new Sink(output, { maxBytes: 10, told: (dropped) => `${dropped} dropped` })
+  sink.write("longer than ten bytes")
+  await Promise.resolve()
+  while (waits()) await take()
+  sink.write("on")
+  await Promise.resolve()
+  while (waits()) await take()
+  assert.equal(taken(), "1 dropped\non\n")
+})
+
 test("what a full disk took in part is written on where it stopped", async () => {
   const { output, taken, take, waits } = reader()
   const sink = new Sink(output)

@@ -1,16 +1,18 @@
 import assert from "node:assert/strict"
+import { create, toBinary } from "@bufbuild/protobuf"
 import { Effect, Fiber, Stream } from "effect"
 import { sendHeader, sendTrailer } from "../../src/core/rpc/call.ts"
 import { RpcError } from "../../src/core/rpc/error.ts"
 import { connect } from "../../src/transport/channel.ts"
 import * as Client from "../../src/transport/client.ts"
-import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
+import { PiCalculator, PiResponseSchema } from "../../src/transport/gen/pi_pb.ts"
 import { PiCalculator as StreamingPiCalculator } from "../../src/transport/gen/streaming/pi_pb.ts"
 import { frameType } from "../../src/transport/http2/frames.ts"
 import { serve } from "../../src/transport/server.ts"
 import * as Service from "../../src/transport/service.ts"
 import { test } from "../effect.ts"
-import { isPing, ofType, peer } from "../transport/net/support.ts"
+import { isPing, ofType, peer, pong } from "../transport/net/support.ts"
+import { answer, scripted } from "../transport/scripted.ts"
 import { wire } from "../transport/support.ts"
 import { openCall, refusesConnections } from "./calls.ts"
 import { basel, certificates, configs, file, running, served, start } from "./command.ts"
@@ -380,6 +382,17 @@ test("--keepalive-time and -timeout close a connection whose client is gone", ()
   Effect.gen(function* () {
     const { closed } = yield* peerOf(false, "--keepalive-time", "50ms", "--keepalive-timeout", "50ms")
     assert.equal((yield* closed).filter(isPing).length, 1)
+  }))
+
+test("--keepalive-time of a call asks a server that says nothing whether it is there", () =>
+  Effect.gen(function* () {
+    const server = yield* scripted()
+    const call = yield* Effect.forkScoped(basel(["calc", "3", "--keepalive-time", "50ms", "--address", server.url]))
+    const asked = yield* server.accept
+    asked.say(pong(yield* asked.frame(isPing)))
+    asked.say(answer((yield* asked.request()).id, toBinary(PiResponseSchema, create(PiResponseSchema, { value: 3 }))))
+    assert.deepEqual(yield* Fiber.join(call), { code: 0, stdout: "pi(3) = 3\n", stderr: "" })
+    assert.match((yield* basel(["calc", "3", "--keepalive-time", "0s"])).stderr, /Expected a duration above zero/)
   }))
 
 test("--max-connection-idle and -age drain a connection", () =>

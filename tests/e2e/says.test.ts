@@ -2,13 +2,16 @@
  * What the command says: of what others said nothing raw, of what went wrong what to do.
  */
 import assert from "node:assert/strict"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { Effect } from "effect"
 import { RpcError } from "../../src/core/rpc/error.ts"
 import { PiCalculator } from "../../src/transport/gen/pi_pb.ts"
 import { serve } from "../../src/transport/server.ts"
 import * as Service from "../../src/transport/service.ts"
 import { test } from "../effect.ts"
-import { basel, file, served, start } from "./command.ts"
+import { basel, file, root, served, start } from "./command.ts"
 
 const hostile = "\u001b[2J\u0007\r\n\u009b31m\u202e"
 const harmless = "\\u001b[2J\\u0007\\r\\n\\u009b31m\\u202e"
@@ -129,6 +132,35 @@ test("how to start a server is told where nothing listens, and nowhere else", ()
     yield* Effect.promise(() => started.said(/basel serves/))
     started.signal("SIGTERM")
     assert.equal((yield* Effect.promise(() => started.finished)).code, 0)
+  }))
+
+test("on Deno the command asks nobody for a permission that it wasn't given, who would have to answer at the terminal", () =>
+  Effect.gen(function* () {
+    const folder = yield* Effect.acquireRelease(
+      Effect.sync(() => mkdtempSync(join(tmpdir(), "basel-audit-"))),
+      (made) => Effect.sync(() => rmSync(made, { recursive: true })),
+    )
+    const audit = join(folder, "asked")
+    const colours = ["NO_COLOR", "FORCE_COLOR", "TERM"]
+    const deno = (args: string, more = "") =>
+      start(`env DENO_AUDIT_PERMISSIONS=${audit} deno run --no-prompt --allow-net ${more} src/main.ts ${args}`)
+    const server = deno("serve --port 0")
+    yield* Effect.promise(() => server.said(/ calc .*\n/))
+    server.signal("SIGTERM")
+    yield* Effect.promise(() => server.finished)
+    // It fails with a hint, which says how this command is started.
+    yield* Effect.promise(() => deno("calc 1 --address http://127.0.0.1:1").finished)
+    const experiment = deno("experiment --calls 1", `--allow-read=src --allow-env=${colours}`)
+    assert.equal((yield* Effect.promise(() => experiment.finished)).code, 0)
+    const given = ({ permission, value }: { readonly permission: string; readonly value: string | null }) =>
+      permission === "net" ||
+      (permission === "env" && value !== null && colours.includes(value)) ||
+      (permission === "read" && value?.startsWith(join(root, "src")))
+    const asked = readFileSync(audit, "utf8").trim().split("\n")
+    assert.deepEqual(
+      asked.filter((line) => !given(JSON.parse(line))),
+      [],
+    )
   }))
 
 test("the last line that a server says to try works as it stands", () =>

@@ -199,6 +199,7 @@ for (const protocol of protocols) {
         for (const [name, call] of Object.entries(calls)) {
           const error = yield* Effect.flip(call)
           assert.deepEqual([error.code, error.message], [refusal.code, refusal.message], name)
+          assert.equal(error.method?.toLowerCase(), `pi.picalculator/${name.toLowerCase()}`)
           assert.deepEqual(error.details, refusal.details, name)
           assert.equal(Metadata.get(error.metadata, "x-error"), "yes", name)
           assert.deepEqual(Metadata.getAll(error.metadata, "x-error-bin"), [new Uint8Array([9])], name)

@@ -38,8 +38,8 @@ describe("a call that its deadline ends says which server it waited for, and why
     test(`nothing listens there, ${waitForReady ? "and it waits for the server" : "each time that it is tried again"}`, () =>
       Effect.gen(function* () {
         const { calc } = yield* dial(yield* nowhere, { waitForReady }, waitForReady ? deadline(400) : retried)
-        const { code, message } = yield* Effect.flip(calc({ n: 1 }))
-        assert.equal(code, "deadline_exceeded")
+        const { code, message, method } = yield* Effect.flip(calc({ n: 1 }))
+        assert.deepEqual([code, method], ["deadline_exceeded", "pi.PiCalculator/Calc"])
         assert.match(message, refused)
         assert.match(
           message,

@@ -4,8 +4,8 @@
  * Source: gRPC's proposal A6, "Pushback" and "Exposed Retry Metadata".
  */
 import { Cause, type Exit, Option } from "effect"
-import type { CallInfo, Method, ResponseMetadata } from "./call.ts"
-import { RpcError } from "./error.ts"
+import { type CallInfo, type Method, path, type ResponseMetadata } from "./call.ts"
+import { changed, type RpcError } from "./error.ts"
 import * as Metadata from "./metadata.ts"
 
 /** Which methods' calls may be sent more than once: those that are idempotent by their definition, all, or some. */
@@ -98,13 +98,12 @@ export const pushback = ({ metadata }: RpcError): number | "never" | undefined =
  *
  * Source: grpc-go, which appends the last error of a connection to the error of a context.
  */
-export const explained = ({ response: { met } }: CallInfo, error: RpcError): RpcError => {
+export const explained = ({ method, response: { met } }: CallInfo, error: RpcError): RpcError => {
   if (met === undefined || error.code !== "deadline_exceeded" || error.cause === met.last) return error
-  const { code, message, details, metadata, header } = error
   const { attempts, last } = met
   const failed = attempts === 1 ? "an attempt failed" : `${attempts} attempts failed, the last`
-  const text = `${message} (${failed} with ${last.code}: ${last.message})`
-  return new RpcError({ code, message: text, details, metadata, header, cause: last })
+  const message = `${error.message} (${failed} with ${last.code}: ${last.message})`
+  return changed(error, { message, method: path(method).slice(1), cause: last })
 }
 
 /** The error that a call failed with; `undefined` where it did anything else, an interrupt or a defect among it. */

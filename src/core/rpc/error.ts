@@ -70,4 +70,11 @@ export class RpcError extends Data.TaggedError(tag)<{
   }
 }
 
+/** The same error with some of its fields changed. */
+export const changed = (error: RpcError, fields: Partial<RpcErrorFields>): RpcError => {
+  const { code, message, details, metadata, header, method, cause } = error
+  const named = method === undefined ? {} : { method }
+  return new RpcError({ code, message, details, metadata, header, ...named, cause, ...fields })
+}
+
 type Inspect = (value: unknown, options: object) => string

@@ -4,12 +4,12 @@
 import type { DescMessage, DescMethodStreaming, DescMethodUnary, MessageInitShape, Registry } from "@bufbuild/protobuf"
 import type { Transport } from "@connectrpc/connect"
 import { Effect, Stream } from "effect"
-import type { CallInfo } from "../../core/rpc/call.ts"
+import { type CallInfo, type Method, path } from "../../core/rpc/call.ts"
 import type { Connector } from "../../core/rpc/channel.ts"
 import type { Compression } from "../../core/rpc/compression.ts"
 import type { Connectivity } from "../../core/rpc/connectivity.ts"
 import * as Deadline from "../../core/rpc/deadline.ts"
-import { RpcError } from "../../core/rpc/error.ts"
+import { changed, type RpcError } from "../../core/rpc/error.ts"
 import type * as Metadata from "../../core/rpc/metadata.ts"
 import { mapReady } from "../../core/rpc/ready.ts"
 import { detailTypes } from "../details.ts"
@@ -20,9 +20,9 @@ import { fromConnectError } from "./error.ts"
 import { fromHeaders, toHeaders } from "./headers.ts"
 
 // Connect-ES has all metadata of a call that failed in one: which of it came first is known only where a response began.
-const toRpcError = (reason: unknown, types: Registry, header: Metadata.Metadata = []): RpcError => {
-  const { code, message, details, metadata, cause } = fromConnectError(reason, types)
-  return new RpcError({ code, message, details, metadata: without(metadata, header), header, cause })
+const toRpcError = (reason: unknown, types: Registry, method: Method, header: Metadata.Metadata = []): RpcError => {
+  const error = fromConnectError(reason, types)
+  return changed(error, { metadata: without(error.metadata, header), header, method: path(method).slice(1) })
 }
 
 const isSame = ([key, value]: Metadata.Entry, [otherKey, other]: Metadata.Entry): boolean =>
@@ -67,8 +67,7 @@ const checked = (desc: DescMessage, request: unknown): Effect.Effect<unknown, Rp
 /** The error of a call, with what stood in the way where its deadline passed: Connect-ES says that it timed out. */
 const explained = (error: RpcError, { trouble }: Connectivity): RpcError => {
   if (error.code !== "deadline_exceeded" || trouble === undefined) return error
-  const { code, message, details, metadata, header, cause } = error
-  return new RpcError({ code, message: `${message}: ${trouble}`, details, metadata, header, cause })
+  return changed(error, { message: `${error.message}: ${trouble}` })
 }
 
 /** A connector over Connect-ES. `more` are types beside those that a service's file names. */
@@ -91,7 +90,7 @@ export const connector = (transport: Transports, connectivity: Connectivity, mor
               toHeaders(call.metadata),
               request as MessageInitShape<DescMessage>,
             ),
-          catch: (reason) => explained(toRpcError(reason, types), connectivity),
+          catch: (reason) => explained(toRpcError(reason, types, call.method), connectivity),
         }),
       ),
       Effect.map((response) => {
@@ -110,7 +109,7 @@ export const connector = (transport: Transports, connectivity: Connectivity, mor
     // Connect-ES would hide why our own requests failed: that is what the caller has to hear.
     let failed: RpcError | undefined
     let head: Metadata.Metadata | undefined
-    const toError = (reason: unknown) => failed ?? explained(toRpcError(reason, types, head), connectivity)
+    const toError = (reason: unknown) => failed ?? explained(toRpcError(reason, types, call.method, head), connectivity)
     const all = mapReady((request) => checked(desc.input, request))(requests)
     const watched = Stream.tapError(all, (error) =>
       Effect.sync(() => {

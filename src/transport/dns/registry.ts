@@ -34,7 +34,8 @@ export interface DnsOptions {
  *
  * `resolve` fails if DNS can't be asked the first time. Later on, and where a name isn't known any more, the last endpoints
  * stay: not every runtime can tell a name that is gone from a server that fails. It is asked again after 1 s × 1.6 then, up
- * to `every`. Where an endpoint is lost it is asked sooner. A name that isn't known from the beginning has none. `register` fails with `unimplemented`.
+ * to `every`. Where an endpoint is lost it is asked sooner. A name that isn't known from the beginning has none. `register`
+ * fails with `unimplemented`.
  *
  * @example
  * const registry = dns()

@@ -3,7 +3,7 @@
  */
 import type { CallInfo } from "../../core/rpc/call.ts"
 import { type Deadline, exceeded } from "../../core/rpc/deadline.ts"
-import { RpcError } from "../../core/rpc/error.ts"
+import { changed, RpcError } from "../../core/rpc/error.ts"
 import type { Expiring } from "../../core/rpc/expiry.ts"
 import { untaken } from "../../core/rpc/untaken.ts"
 import type { Caller, Carrier, ClientStream, Origin } from "../http2/client.ts"
@@ -268,10 +268,7 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
     if (this.over) return
     const { header } = this.info.response
     if (header.length === 0 || error.header.length > 0) return this.finish(error)
-    const { code, message, details, metadata, method, cause } = error
-    this.finish(
-      new RpcError({ code, message, details, metadata, header, cause, ...(method !== undefined && { method }) }),
-    )
+    this.finish(changed(error, { header }))
   }
 
   private broken(reason: unknown): void {
@@ -280,8 +277,8 @@ export class ClientCall implements Caller, Source, Sink, Expiring {
   }
 
   /** The error of this call alone: one of a connection is that of all calls that wait for it. */
-  private named({ code, message, details, metadata, header, cause }: RpcError): RpcError {
-    return new RpcError({ code, message, details, metadata, header, cause, method: this.plan.method })
+  private named(error: RpcError): RpcError {
+    return changed(error, { method: this.plan.method })
   }
 
   private finish(error: RpcError | undefined): void {

@@ -3,7 +3,11 @@
  */
 export interface DenoPermissions {
   readonly permissions: {
-    readonly querySync: (of: { readonly name: "read" | "net"; readonly host?: string }) => { readonly state: string }
+    readonly querySync: (of: {
+      readonly name: "read" | "net" | "env"
+      readonly host?: string
+      readonly variable?: string
+    }) => { readonly state: string }
   }
 }
 
