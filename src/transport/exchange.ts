@@ -33,6 +33,7 @@ export interface Exchange {
   /**
    * Says that bytes of the request's body were consumed: the peer may send as many more. `released` are those that are no
    * longer held, where that isn't as many: parts of a message wait for the rest. Default: all of them.
+   * Fewer than none are more, since a message was decompressed.
    */
   readonly consumed: (length: number, released?: number) => void
   /** Where it can be: what waits to be sent at a moment, by `performance.now()`, is dropped. */

@@ -71,11 +71,22 @@ export class UnaryCall extends ConnectCall {
     const answer =
       encoding === undefined || bytes.length === 0
         ? handler.run(decode(bytes))
-        : Effect.flatMap(encoding.decompress(bytes, maxBytes), (plain) =>
-            Effect.flatMap(Effect.try({ try: () => decode(plain), catch: (error) => error as RpcError }), handler.run),
-          )
+        : Effect.flatMap(encoding.decompress(bytes, maxBytes), (plain) => {
+            this.hold(plain.length - bytes.length)
+            return Effect.flatMap(
+              Effect.try({ try: () => decode(plain), catch: (error) => error as RpcError }),
+              handler.run,
+            )
+          })
     // Encoded inside of the call: what can't be encoded is a defect like any other.
     this.run(Effect.flatMap(answer, (message) => this.encode(message)))
+  }
+
+  /** Has the request counted as what it is once it is decompressed, which is there until its call ends. */
+  private hold(more: number): void {
+    if (more <= 0) return
+    this.held += more
+    this.exchange.consumed(0, -more)
   }
 
   private encode(message: unknown): Effect.Effect<void, RpcError> {

@@ -228,14 +228,21 @@ export class Http1Connection implements Carrying, RequestEvents {
       if (this.discarded > maxDiscarded) exchange.persistent = false
       return
     }
-    const short = this.memory.take(length)
-    if (short !== undefined) {
-      exchange.handler?.exhausted?.(short)
-      return exchange.ended ? undefined : this.exhausted()
-    }
+    if (!this.holdBody(exchange, length)) return
     this.unread += length
-    this.bodyHeld += length
     exchange.handler?.data(bytes, start, end)
+  }
+
+  /** Takes memory for the body of a request; ends the exchange if there isn't so much. False then. */
+  private holdBody(exchange: Http1Exchange, length: number): boolean {
+    const short = this.memory.take(length)
+    if (short === undefined) {
+      this.bodyHeld += length
+      return true
+    }
+    exchange.handler?.exhausted?.(short)
+    if (!exchange.ended) this.exhausted()
+    return false
   }
 
   end(trailers: ReadonlyArray<Field>): void {
@@ -265,6 +272,10 @@ export class Http1Connection implements Carrying, RequestEvents {
 
   consumed(length: number, released: number): void {
     this.unread -= length
+    if (released < 0) {
+      if (this.exchange !== undefined) this.holdBody(this.exchange, -released)
+      return
+    }
     const given = Math.min(released, this.bodyHeld)
     this.bodyHeld -= given
     this.memory.give(given)

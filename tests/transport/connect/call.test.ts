@@ -8,6 +8,7 @@ import { RpcError } from "../../../src/core/rpc/error.ts"
 import * as Metadata from "../../../src/core/rpc/metadata.ts"
 import { PiCalculator } from "../../../src/transport/gen/pi_pb.ts"
 import { compression, gzip } from "../../../src/transport/layers/compression.ts"
+import type { Server } from "../../../src/transport/server.ts"
 import * as Service from "../../../src/transport/service.ts"
 import { test } from "../../effect.ts"
 import {
@@ -90,6 +91,28 @@ describe("bodies that are gathered", () => {
       assert.deepEqual(answers, [429, 200, 200])
       while (server.memory.used > 8192) yield* Effect.sleep("10 millis")
     }))
+})
+
+describe("a compressed request", () => {
+  for (const [protocol, requests] of [
+    ["HTTP/2", http2Requests],
+    ["HTTP/1.1", http1],
+  ] as const) {
+    test(`is held as what it is once it is decompressed, over ${protocol}`, () =>
+      Effect.gen(function* () {
+        const running = yield* Deferred.make<number>()
+        const calc = () => Effect.andThen(Deferred.succeed(running, server.memory.used), Effect.never)
+        const service = Service.make(PiCalculator, { ...calculator, calc }).pipe(deadline({ max: 500 }), compression())
+        const server: Server = yield* start(service)
+        const request = yield* requests(server)
+        const body = zlib.gzipSync(`{"n":999${" ".repeat(900_000)}}`)
+        const answer = yield* request({ ...json, "content-encoding": "gzip" }, body)
+        assert.equal(answer.status, 504)
+        const used = yield* Deferred.await(running)
+        assert.ok(used > 900_000, `${used} bytes are held`)
+        while (server.memory.used > 8192) yield* Effect.sleep("10 millis")
+      }))
+  }
 })
 
 describe("a stream of very many small messages", () => {
