@@ -33,7 +33,7 @@ export interface SessionOptions {
   readonly headersTimeout?: Duration.Input
   /**
    * How long a client may take for a frame of HTTP/2, or for a header block of several, from its first bytes to its last.
-   * After that the connection is closed: no other call gets through it meanwhile. Default: 30 seconds.
+   * After that the connection is closed: no other call gets through it meanwhile. Default: `headersTimeout`.
    *
    * Source: RFC 9113, sections 4.3 and 10.5.
    *
@@ -58,7 +58,7 @@ export interface SessionOptions {
 
 export const sessionTimes = ({
   headersTimeout = "30 seconds",
-  frameTimeout = "30 seconds",
+  frameTimeout = headersTimeout,
   sendTimeout = "60 seconds",
   keepalive = {},
   connection = {},
