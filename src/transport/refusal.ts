@@ -33,6 +33,24 @@ export const refuse = (
   return responded(exchange)
 }
 
+// How long the rest of a request may take that is refused whatever it says.
+const longestRest = 1000
+
+/**
+ * Responds once the request has ended, or a second has passed. Over HTTP/2 a response ends its stream: what the client does
+ * wrong to that behind it would be ignored, and the client never told of it (RFC 9113, section 5.1).
+ */
+const atItsEnd = (exchange: Exchange, respond: () => void): RequestHandler => {
+  const end = () => {
+    clearTimeout(late)
+    respond()
+  }
+  const late = setTimeout(respond, longestRest)
+  return { ...responded(exchange), end, reset: () => clearTimeout(late), stop: end }
+}
+
 /** For a path that nobody serves. */
-export const notFound = (exchange: Exchange): RequestHandler =>
-  refuse(exchange, 404, "not found: a call is a POST to /package.Service/Method")
+export const notFound = (exchange: Exchange): RequestHandler => {
+  const respond = () => refuse(exchange, 404, "not found: a call is a POST to /package.Service/Method")
+  return exchange.hasTrailers ? atItsEnd(exchange, respond) : respond()
+}
