@@ -6,9 +6,9 @@
  */
 import type { Peer } from "../core/rpc/call.ts"
 import type { ErrorCode } from "./http2/frames.ts"
+import type { StreamHandler } from "./http2/handler.ts"
 import type { RequestHead } from "./http2/head.ts"
 import type { Field } from "./http2/hpack.ts"
-import type { MemoryBudget } from "./http2/memory.ts"
 
 /** The response of an exchange, and what is said of its request. All of it does nothing once the exchange is closed. */
 export interface Exchange {
@@ -40,21 +40,8 @@ export interface Exchange {
   readonly sendBy?: (at: number) => void
 }
 
-/** The request of an exchange, as it arrives. */
-export interface RequestHandler {
-  /** A piece of the body, bytes[start, end), valid during the call only. Its handler says when it was `consumed`. */
-  readonly data: (bytes: Uint8Array, start: number, end: number) => void
-  /** The request has ended. */
-  readonly end: (trailers: ReadonlyArray<Field>) => void
-  /** The exchange was cut short; nothing can be sent on it any more. */
-  readonly reset: (code: number) => void
-  /** What waited to be sent is on its way. */
-  readonly drained: () => void
-  /** There is no memory for what the exchange holds. Without this, or if it doesn't end the exchange, that is reset. */
-  readonly exhausted?: (budget: MemoryBudget) => void
-  /** The server ends, and this exchange has to end now, with a response that says so. */
-  readonly stop: () => void
-}
+/** The request of an exchange, as it arrives. Its handler says when pieces of the body were `consumed`. */
+export type RequestHandler = StreamHandler
 
 /** Takes a request, and gives who handles the rest of it. */
 export type Answerer = (exchange: Exchange, head: RequestHead) => RequestHandler

@@ -1,19 +1,19 @@
 /**
  * A call of Connect or gRPC-Web, as a server runs it: all that is the same whatever its response looks like.
  */
-import { Cause, Context, Effect, Exit, type Fiber } from "effect"
+import { Context, Effect, Exit, type Fiber } from "effect"
 import { Background } from "../../core/rpc/background.ts"
 import { type Call, type CallInfo, noResponse } from "../../core/rpc/call.ts"
 import { exceeded, limited } from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
-import * as Metadata from "../../core/rpc/metadata.ts"
+import type * as Metadata from "../../core/rpc/metadata.ts"
 import * as Monotonic from "../../core/rpc/monotonic.ts"
-import { printableDefect } from "../../core/rpc/printable.ts"
-import { serving as inContext, internalError, logUnsendable, respond } from "../../core/rpc/service.ts"
+import { serving as inContext, respond } from "../../core/rpc/service.ts"
 import type { Exchange, RequestHandler } from "../exchange.ts"
 import { noMemory } from "../grpc/incoming.ts"
 import type { Serving } from "../grpc/server.ts"
 import type { Begun } from "../grpc/turn.ts"
+import { encodeError, errorOf, metadataTooLarge, unsendableMetadata } from "../grpc/unsendable.ts"
 import { type Field, sizeOfAll } from "../http2/hpack.ts"
 import type { MemoryBudget } from "../http2/memory.ts"
 import { maxTimerMillis } from "../timer.ts"
@@ -168,43 +168,14 @@ export abstract class ConnectCall implements RequestHandler, Begun {
   }
 
   protected tooLarge(which: "leading" | "trailing"): RpcError {
-    const text = `the ${which} metadata is over the ${this.exchange.maxHeaderListSize} bytes that the client takes`
-    return new RpcError({ code: "resource_exhausted", message: text })
+    return metadataTooLarge(which, this.exchange.maxHeaderListSize)
   }
 
-  /** Encodes an error. One that can't be sent is the program's mistake: the log says which, and the client nothing of it. */
   protected encoded<A>(error: RpcError, encode: (error: RpcError) => A): A {
-    try {
-      return encode(error)
-    } catch (cause) {
-      Effect.runForkWith(this.serving.context)(
-        Effect.logError("an error could not be sent", printableDefect(cause), printableDefect(error)),
-      )
-      return encode(internalError())
-    }
+    return encodeError(this.serving.context, error, encode)
   }
 
-  /**
-   * The error of a call with metadata that can't be sent, of which then none is: what was wrong is the program's mistake, so
-   * the log says it. `undefined` if all can be sent.
-   */
   protected unsendable(...all: ReadonlyArray<Metadata.Metadata>): RpcError | undefined {
-    for (const one of all) {
-      const fault = Metadata.fault(one)
-      if (fault === undefined) continue
-      const { method, response } = this.info
-      response.header = Metadata.empty
-      response.trailer = Metadata.empty
-      Effect.runForkWith(this.serving.context)(logUnsendable(method, fault))
-      return internalError()
-    }
-    return undefined
+    return unsendableMetadata(this.serving.context, this.info, ...all)
   }
-}
-
-const errorOf = (cause: Cause.Cause<RpcError>): RpcError => {
-  const error = Cause.findErrorOption(cause)
-  return error._tag === "Some"
-    ? error.value
-    : new RpcError({ code: "cancelled", message: "the call was interrupted", cause })
 }

@@ -1,14 +1,13 @@
 /**
  * A call as a gRPC server runs it: from the head of its request to the trailers of its response.
  */
-import { Cause, Effect, Exit, type Fiber, Stream } from "effect"
+import { Effect, Exit, type Fiber, Stream } from "effect"
 import { type Call, type CallInfo, noResponse, type Peer } from "../../core/rpc/call.ts"
 import { exceeded, limited } from "../../core/rpc/deadline.ts"
 import { RpcError } from "../../core/rpc/error.ts"
 import * as Metadata from "../../core/rpc/metadata.ts"
 import * as Monotonic from "../../core/rpc/monotonic.ts"
-import { printableDefect } from "../../core/rpc/printable.ts"
-import { serving as inContext, internalError, logUnsendable, respond } from "../../core/rpc/service.ts"
+import { serving as inContext, respond } from "../../core/rpc/service.ts"
 import { errorCode } from "../http2/frames.ts"
 import type { ServerConnection, ServerStream, StreamHandler } from "../http2/handler.ts"
 import { type Field, sizeOfAll } from "../http2/hpack.ts"
@@ -21,6 +20,7 @@ import { Outgoing, type Sink } from "./outgoing.ts"
 import type { Opening, Serving } from "./server.ts"
 import { errorTrailers, okTrailers } from "./status.ts"
 import type { Begun } from "./turn.ts"
+import { encodeError, errorOf, metadataTooLarge, unsendableMetadata } from "./unsendable.ts"
 
 // Percent-encoded a character may be nine bytes, and some clients take no more than 8 KiB.
 const longestCut = 512
@@ -189,7 +189,7 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
     if (this.over) return
     if (Exit.isFailure(exit)) return this.fail(errorOf(exit.cause))
     const { response } = this.info
-    const unsendable = this.unsendable(response.trailer)
+    const unsendable = response.trailer.length === 0 ? undefined : this.unsendable(response.trailer)
     if (unsendable !== undefined) return this.fail(unsendable)
     this.sendHead()
     if (this.over) return
@@ -245,21 +245,8 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
     else this.connection.sendHeaders(this.stream, fields, true)
   }
 
-  /**
-   * The error of a call with metadata that can't be sent, of which then none is: what was wrong is the program's mistake, so
-   * the log says it. `undefined` if all can be sent.
-   */
   private unsendable(...all: ReadonlyArray<Metadata.Metadata>): RpcError | undefined {
-    for (const one of all) {
-      const fault = Metadata.fault(one)
-      if (fault === undefined) continue
-      const { method, response } = this.info
-      response.header = Metadata.empty
-      response.trailer = Metadata.empty
-      Effect.runForkWith(this.serving.context)(logUnsendable(method, fault))
-      return internalError()
-    }
-    return undefined
+    return unsendableMetadata(this.serving.context, this.info, ...all)
   }
 
   // ---- What the client takes, where a program may say any amount: over it, clients give up the whole connection
@@ -275,21 +262,12 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
   }
 
   private tooLarge(which: "leading" | "trailing"): RpcError {
-    const text = `the ${which} metadata is over the ${this.connection.maxHeaderListSize} bytes that the client takes`
-    return new RpcError({ code: "resource_exhausted", message: text })
+    return metadataTooLarge(which, this.connection.maxHeaderListSize)
   }
 
   private trailersOf(error: RpcError): ReadonlyArray<Field> {
     const { types } = this.opening.route
-    try {
-      return errorTrailers(error, types)
-    } catch (cause) {
-      // A detail that nobody knows is the program's mistake: the log says which.
-      Effect.runForkWith(this.serving.context)(
-        Effect.logError("an error could not be sent", printableDefect(cause), printableDefect(error)),
-      )
-      return errorTrailers(new RpcError({ code: "internal", message: "internal error" }), types)
-    }
+    return encodeError(this.serving.context, error, (sent) => errorTrailers(sent, types))
   }
 
   private sendHead(): void {
@@ -308,11 +286,4 @@ export class ServerCall implements StreamHandler, Source, Sink, Begun {
     this.headSent = true
     this.connection.sendHeaders(this.stream, fields, false)
   }
-}
-
-const errorOf = (cause: Cause.Cause<RpcError>): RpcError => {
-  const error = Cause.findErrorOption(cause)
-  return error._tag === "Some"
-    ? error.value
-    : new RpcError({ code: "cancelled", message: "the call was interrupted", cause })
 }

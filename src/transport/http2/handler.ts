@@ -18,7 +18,7 @@ export interface StreamHandler {
   readonly drained: () => void
   /** There is no memory for what the stream holds. Without this, or if it doesn't end the stream, that is reset. */
   readonly exhausted?: (budget: MemoryBudget) => void
-  /** The server ends, and this stream has to end now, with an answer that says so. */
+  /** The server ends, and this stream has to end now, with a response that says so. */
   readonly stop: () => void
 }
 
