@@ -86,7 +86,7 @@ test("an error's details come from a grpcio server as what they are, or as bytes
       value: { fieldViolations: [{ field: "first", description: "should be positive" }] },
     })
     assert.deepEqual(ours, { type: "pi.PiPoint", value: { n: -7, value: 0.5 } })
-    assert.deepEqual(unknown, { type: "google.protobuf.Empty", value: new Uint8Array() })
+    assert.deepEqual(unknown, { type: "nobody.Knows", value: new Uint8Array([8, 7]) })
   }))
 
 test("a method that a grpcio server hasn't is unimplemented", () =>

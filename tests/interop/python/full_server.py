@@ -34,7 +34,7 @@ not_positive = status_pb2.Status(
     details=[
         packed(error_details_pb2.BadRequest(field_violations=[violation])),
         packed(pi_pb2.PiPoint(n=-7, value=0.5)),
-        packed(empty_pb2.Empty()),
+        any_pb2.Any(type_url='type.googleapis.com/nobody.Knows', value=b'\x08\x07'),
     ],
 )
 
