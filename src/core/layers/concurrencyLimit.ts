@@ -35,30 +35,29 @@ export const concurrencyLimit =
     const mostPerPeer = Math.max(1, Math.floor(limit * peerShare))
     let running = 0
     // Those of addresses that have calls which run.
-    const peers = new Map<string, number>()
+    const peers = new Map<string, { calls: number }>()
     return intercept((call, next) =>
       Effect.suspend(() => {
-        const peer = hostOf(call.peer)
-        let counted = false
+        const host = hostOf(call.peer)
+        let counted: { calls: number } | undefined
         return Effect.onExitPrimitive(
           // Counted in here, so that no interrupt and no throw comes between that and the promise to count it out.
           Effect.suspend(() => {
-            const its = peer === undefined ? 0 : (peers.get(peer) ?? 0)
+            const peer = (host === undefined ? undefined : peers.get(host)) ?? { calls: 0 }
             if (running >= limit) return refused(`${limit} calls run already, no more are taken`)
-            if (its >= mostPerPeer)
-              return refused(`${its} calls from one address run already, no more are taken from it`)
+            if (host !== undefined && peer.calls >= mostPerPeer)
+              return refused(`${peer.calls} calls from one address run already, no more are taken from it`)
             running += 1
-            if (peer !== undefined) peers.set(peer, its + 1)
-            counted = true
+            peer.calls += 1
+            if (host !== undefined && peer.calls === 1) peers.set(host, peer)
+            counted = peer
             return next(call)
           }),
           () => {
-            if (!counted) return undefined
+            if (counted === undefined) return undefined
             running -= 1
-            if (peer === undefined) return undefined
-            const left = (peers.get(peer) ?? 1) - 1
-            if (left > 0) peers.set(peer, left)
-            else peers.delete(peer)
+            counted.calls -= 1
+            if (host !== undefined && counted.calls === 0) peers.delete(host)
             return undefined
           },
         )
