@@ -1,5 +1,5 @@
 /**
- * `self`: this command with other arguments, as a person types it who has started it the way it was started.
+ * `self`: this command with other arguments, as a person types it. It begins with the runtime that runs this process.
  */
 import { existsSync } from "node:fs"
 import { basename, delimiter, dirname, join, relative } from "node:path"
@@ -9,8 +9,8 @@ import { runtimeDeno } from "../transport/net/deno.ts"
 export const word = (text: string): string =>
   /^[\w./:=@,+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 
-// A server on Deno doesn't need to be allowed to read the environment, and Deno asks whoever sits at a terminal for what it
-// wasn't allowed: the server would wait for that before it says anything.
+// On Deno a server needs no permission to read the environment. At a terminal Deno would ask for it, and the server would wait
+// for an answer before it says anything.
 const environment = (name: string): string | undefined => {
   const may = runtimeDeno()?.permissions.querySync({ name: "env", variable: name }).state ?? "granted"
   return may === "granted" ? process.env[name] : undefined

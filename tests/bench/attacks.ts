@@ -35,7 +35,7 @@ const startMillis = 30_000
 const withstood = async ({ command }: Defender, attack: Attack): Promise<Seen> => {
   await using server = new Process(command(), "anywhere")
   const port = Number(await server.said(/127\.0\.0\.1:(\d+)\D/, startMillis))
-  return await siege(attack, { host: "127.0.0.1", port, pid: server.pid }, { holdMillis: 2000, restMillis: 10_000 })
+  return await siege(attack, { host: "127.0.0.1", port, pid: server.pid }, { holdMillis: 1000, restMillis: 5000 })
 }
 
 const shown = ({ before, peak, after, slowest, cpu }: Seen): string =>

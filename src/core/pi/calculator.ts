@@ -59,8 +59,8 @@ export const maxReportLength = 4096
 
 const isLevel = (level: string): level is Level => levels.some((one) => one === level)
 
-// Numbers of a range that there are at once, twice as many each time: a client who takes none of them holds few with each
-// of its streams.
+// A range gives its numbers in arrays. The first has this length, and each is twice as long as the one before. So the stream of
+// a client that reads nothing holds few of them.
 const firstAtOnce = 8
 const mostAtOnce = 256
 

@@ -34,7 +34,7 @@ export const quoted = (text: string): string => escaped(JSON.stringify(text))
 export const printable = (text: string): string =>
   text !== "" && isPrintable(text) && !text.startsWith('"') ? text : quoted(text)
 
-/** Lines, each of which is made printable: the ends of lines in it are those of whoever wrote it. */
+/** Makes each line of a text printable, and keeps the ends of its lines. */
 export const lines = (text: string): ReadonlyArray<string> => text.split(/\r?\n/).map(escaped)
 
 /** The lines of an error's stack that say where it was made. */

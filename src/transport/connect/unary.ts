@@ -65,7 +65,7 @@ export class UnaryCall extends ConnectCall {
     const { desc, codec, encoding, maxBytes } = this.opening.requests
     const { handler } = this.opening.route
     if (bytes.length > maxBytes) throw overLimit(bytes.length, maxBytes)
-    // Whoever is told to have a unary call here has one.
+    // Other kinds of methods have streams here.
     if (handler.kind !== "unary") throw new Error(`${handler.method.name} is no unary method`)
     const decode = (plain: Uint8Array) => codec.decode(desc, plain)
     const answer =
