@@ -4,8 +4,9 @@
 import { Buffer } from "node:buffer"
 import * as net from "node:net"
 import { flag, frameType, preface } from "../../src/transport/http2/frames.ts"
-import { block, data, fields, headers, settings, uint32, windowUpdate } from "../transport/http2/support.ts"
-import { envelope, frame } from "../transport/support.ts"
+import { data, headers, settings, windowUpdate } from "../transport/http2/support.ts"
+import { callOf } from "../transport/net/support.ts"
+import { envelope } from "../transport/support.ts"
 
 /** Where the server listens. */
 export interface Target {
@@ -14,20 +15,6 @@ export interface Target {
 }
 
 export const pause = (millis: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, millis))
-
-/** The header block of a call, in whatever protocol its content type names. */
-export const headOf = (method: string, contentType = "application/grpc", more: Readonly<Record<string, string>> = {}) =>
-  block(
-    fields({
-      ":method": "POST",
-      ":scheme": "http",
-      ":path": `/pi.PiCalculator/${method}`,
-      ":authority": "localhost",
-      "content-type": contentType,
-      te: "trailers",
-      ...more,
-    }),
-  )
 
 /** A body in DATA frames of the largest size that every server takes. */
 export const body = (streamId: number, bytes: Uint8Array, end: boolean): Buffer => {
@@ -41,7 +28,7 @@ export const body = (streamId: number, bytes: Uint8Array, end: boolean): Buffer 
 
 /** A gRPC call of one message on a stream. */
 export const call = (streamId: number, method: string, message: Uint8Array): Buffer =>
-  Buffer.concat([headers(streamId, false, headOf(method)), body(streamId, envelope(message), true)])
+  Buffer.concat([headers(streamId, false, callOf(method)), body(streamId, envelope(message), true)])
 
 /** `PiRequest { n: 999 }` */
 export const request999 = Buffer.from([0x08, 0xe7, 0x07])
@@ -157,5 +144,3 @@ export const honestCall = (target: Target, patienceMillis = 20_000): Promise<num
       })
     })
   })
-
-export { data, envelope, frame, headers, settings, uint32, windowUpdate }

@@ -4,20 +4,10 @@
 import { Buffer } from "node:buffer"
 import * as zlib from "node:zlib"
 import { errorCode, frameType } from "../../src/transport/http2/frames.ts"
-import {
-  Attacker,
-  body,
-  call,
-  data,
-  endless,
-  envelope,
-  frame,
-  headers,
-  headOf,
-  hello,
-  type Target,
-  uint32,
-} from "./attacker.ts"
+import { data, headers, uint32 } from "../transport/http2/support.ts"
+import { callOf } from "../transport/net/support.ts"
+import { envelope, frame } from "../transport/support.ts"
+import { Attacker, body, call, endless, hello, type Target } from "./attacker.ts"
 
 /** What a server must speak for the attack to mean anything. */
 export type Speaks = "gRPC" | "Connect" | "HTTP/1.1"
@@ -43,7 +33,7 @@ const ids = (count: number): ReadonlyArray<number> => Array.from({ length: count
 const stalled =
   (count: number, contentType: string, window: number) =>
   async (target: Target, opened: AsyncDisposableStack): Promise<void> => {
-    const head = headOf("CalcRange", contentType)
+    const head = callOf("CalcRange", contentType)
     for (let left = count; left > 0; left -= 100) {
       const attacker = (await connection(target, opened)).reads()
       const calls = ids(Math.min(left, 100)).map((id) =>
@@ -76,7 +66,7 @@ const bombs = (encoding: string, bomb: Buffer) =>
     yield hello()
     for (const id of ids(100)) {
       yield Buffer.concat([
-        headers(id, false, headOf("Calc", undefined, { "grpc-encoding": encoding })),
+        headers(id, false, callOf("Calc", undefined, { "grpc-encoding": encoding })),
         body(id, envelope(bomb, 1), true),
       ])
     }
@@ -110,7 +100,7 @@ export const attacks: ReadonlyArray<Attack> = [
     run: sent(function* () {
       yield hello()
       const most = envelope(Buffer.alloc(4 * mebibyte)).subarray(0, -1)
-      for (const id of ids(100)) yield Buffer.concat([headers(id, false, headOf("Calc")), body(id, most, false)])
+      for (const id of ids(100)) yield Buffer.concat([headers(id, false, callOf("Calc")), body(id, most, false)])
     }),
   },
   {
@@ -136,7 +126,7 @@ export const attacks: ReadonlyArray<Attack> = [
     speaks: "gRPC",
     connections: 1,
     run: sent(function* () {
-      yield Buffer.concat([hello(), headers(1, false, headOf("Summarize"))])
+      yield Buffer.concat([hello(), headers(1, false, callOf("Summarize"))])
       for (let i = 0; i < 60; i++) yield body(1, emptyMessages(10_000), i === 59)
     }),
   },
@@ -145,7 +135,7 @@ export const attacks: ReadonlyArray<Attack> = [
     speaks: "Connect",
     connections: 1,
     run: sent(function* () {
-      yield Buffer.concat([hello(), headers(1, false, headOf("Summarize", "application/connect+proto"))])
+      yield Buffer.concat([hello(), headers(1, false, callOf("Summarize", "application/connect+proto"))])
       for (let i = 0; i < 60; i++) yield body(1, emptyMessages(10_000), i === 59)
     }),
   },
@@ -156,7 +146,7 @@ export const attacks: ReadonlyArray<Attack> = [
     run: sent(function* () {
       yield Buffer.concat([
         hello(),
-        headers(1, false, headOf("Calc", "application/json")),
+        headers(1, false, callOf("Calc", "application/json")),
         body(1, jsonKeys(350_000), true),
       ])
     }),
@@ -167,7 +157,7 @@ export const attacks: ReadonlyArray<Attack> = [
     connections: 1,
     run: sent(function* () {
       const deep = Buffer.concat([Buffer.from('{"n":'), Buffer.alloc(1_900_000, "[")])
-      yield Buffer.concat([hello(), headers(1, false, headOf("Calc", "application/json")), body(1, deep, true)])
+      yield Buffer.concat([hello(), headers(1, false, callOf("Calc", "application/json")), body(1, deep, true)])
     }),
   },
   {
@@ -187,7 +177,7 @@ export const attacks: ReadonlyArray<Attack> = [
     speaks: "gRPC",
     connections: 1,
     run: sent(function* () {
-      yield Buffer.concat([hello(), headers(1, false, headOf("Summarize"))])
+      yield Buffer.concat([hello(), headers(1, false, callOf("Summarize"))])
       const some = Buffer.concat([...Array.from({ length: 900 }, () => ping), data(1, Buffer.of(0))])
       for (let i = 0; i < 200; i++) yield some
     }),
@@ -198,7 +188,7 @@ export const attacks: ReadonlyArray<Attack> = [
     connections: 1,
     run: sent(function* () {
       yield hello()
-      const head = headOf("Calc")
+      const head = callOf("Calc")
       for (let from = 0; from < 100_000; from += 500) {
         yield Buffer.concat(
           Array.from({ length: 500 }, (_, i) => 2 * (from + i) + 1).flatMap((id) => [
@@ -215,7 +205,7 @@ export const attacks: ReadonlyArray<Attack> = [
     connections: 1,
     run: sent(function* () {
       yield hello()
-      const long = headOf("Calc", undefined, { "x-long": "x".repeat(900 * 1024) })
+      const long = callOf("Calc", undefined, { "x-long": "x".repeat(900 * 1024) })
       for (const id of ids(100)) {
         const parts: Array<Buffer> = []
         for (let at = 0; at < long.length; at += 16_384) {
@@ -272,7 +262,7 @@ export const attacks: ReadonlyArray<Attack> = [
     speaks: "gRPC",
     connections: 40,
     run: async (target, opened) => {
-      const head = headOf("Summarize")
+      const head = callOf("Summarize")
       for (let i = 0; i < 40; i++) {
         const attacker = (await connection(target, opened)).reads()
         await attacker.send(Buffer.concat([hello(), ...ids(250).map((id) => headers(id, false, head))]))

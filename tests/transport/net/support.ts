@@ -15,8 +15,8 @@ import { envelope, frame, type Headers, wire } from "../support.ts"
 
 export const grpc: Headers = { "content-type": "application/grpc", te: "trailers" }
 
-/** The header block of a gRPC call. */
-export const callOf = (method: string): Buffer =>
+/** The header block of a call, which is gRPC's unless it names another content type. */
+export const callOf = (method: string, contentType = "application/grpc", more: Headers = {}): Buffer =>
   block(
     fields({
       ":method": "POST",
@@ -24,6 +24,8 @@ export const callOf = (method: string): Buffer =>
       ":path": `/pi.PiCalculator/${method}`,
       ":authority": "localhost",
       ...grpc,
+      "content-type": contentType,
+      ...more,
     }),
   )
 
